@@ -1,0 +1,22 @@
+// codec/json.h - JSON text as Go's encoder writes it, appended to a buffer.
+//
+// Thread:  any (functions on values).
+// Source:  Go encoding/json: '<', '>' and '&' are escaped, U+2028 and U+2029 too, and a byte that is not UTF-8 becomes
+//          U+FFFD. RapidJSON does none of the three, hence our own forty lines (docs/decisions/0003).
+#pragma once
+#include <cstdint>
+
+#include "base/bytes.h"
+
+namespace etcd::codec {
+
+/// Appends `text` in quotes.
+void append_json_string(Bytes& out, BytesView text);
+
+void append_json_number(Bytes& out, std::uint64_t number);
+void append_json_number(Bytes& out, std::int64_t number);
+
+/// The same bytes with every sequence that is not UTF-8 replaced by U+FFFD, one for each byte, as Go does.
+Bytes to_valid_utf8(BytesView text);
+
+}  // namespace etcd::codec
