@@ -67,6 +67,10 @@ class Snapshot {
   /// Calls `visit(key, value)` for keys >= `from` in byte order until it returns false.
   virtual Result<void> scan(TableId table, BytesView from,
                             const std::function<bool(BytesView key, BytesView value)>& visit) const = 0;
+  /// Calls `visit(key, value)` for keys <= `from` in descending order until it returns false; an empty `from` starts at
+  /// the last key.
+  virtual Result<void> scan_back(TableId table, BytesView from,
+                                 const std::function<bool(BytesView key, BytesView value)>& visit) const = 0;
   /// The last key of the table with its value, or nothing when it is empty.
   virtual Result<std::optional<std::pair<BytesView, BytesView>>> last(TableId table) const = 0;
 };

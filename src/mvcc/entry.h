@@ -24,7 +24,7 @@ namespace etcd::mvcc {
 /// What a v2 node has beside its key and value. Not part of mvccpb.KeyValue, hence neither hashed nor shown by v3.
 struct Attributes {
   std::int64_t created_index = 0;  // 0: the same as create_revision
-  WallTime deadline;               // when the node's TTL runs out; 0: it has none
+  WallTime deadline{};             // when the node's TTL runs out; 0: it has none
 
   [[nodiscard]] bool is_default() const { return created_index == 0 && deadline.ns == 0; }
   friend bool operator==(const Attributes&, const Attributes&) = default;
@@ -52,7 +52,8 @@ class EntryRef;
 
 class Entry {
  public:
-  /// What an entry is made of. A tombstone's `kv` has key and mod_revision only, which is also what a DELETE event shows.
+  /// What an entry is made of. A tombstone's `kv` has key and mod_revision only, which is also what a DELETE event
+  /// shows.
   struct Parts {
     KeyValue kv;  // kv.mod_revision is the entry's main revision
     std::int64_t sub = 0;

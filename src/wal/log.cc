@@ -182,28 +182,30 @@ Result<bool> Log::exists(const io::Directory& directory) {
 }
 
 Result<std::unique_ptr<Log>> Log::create(io::Directory& directory, BytesView metadata, LogOptions options,
-                                         io::Executor* background) {
+                                         io::Executor* background, std::span<const EntryRecord> entries,
+                                         BytesView state) {
   ETCD_TRY(const bool there, exists(directory));
   if (there) return failure(ErrorCode::kAlreadyExists, fmt::format("{}: holds a log already", directory.path()));
   std::unique_ptr<Log> log(new Log(directory, Bytes(metadata), options, background));
-  ETCD_TRY_VOID(log->start_segment(0, Index{0}));
+  log->append_head();
   // As upstream: the state before anything is a snapshot record at index 0, term 0.
-  ETCD_TRY_VOID(log->append_snapshot(Index{0}, BytesView("\x08\x00\x10\x00", 4)));
-  ETCD_TRY_VOID(log->sync());
+  append_frame(log->buffer_, RecordType::kSnapshot, BytesView("\x08\x00\x10\x00", 4), log->running_crc_);
+  for (const EntryRecord& entry : entries) {
+    ETCD_TRY_VOID(log->place_entry(entry.index, Location{0, log->running_crc_, log->buffer_.size()}));
+    append_frame(log->buffer_, RecordType::kEntry, entry.data, log->running_crc_);
+  }
+  if (!state.empty()) ETCD_TRY_VOID(log->append_state(state));
+  ETCD_TRY_VOID(log->start_segment(0, Index{0}));
   return log;
 }
 
-Result<Log::Opened> Log::open(io::Directory& directory, Index snapshot, Index keep_after, LogOptions options,
+Result<Log::Opened> Log::open(io::Directory& directory, Index from_entry, Index keep_after, LogOptions options,
                               io::Executor* background) {
   ETCD_TRY(std::vector<SegmentName> names, list_segments(directory));
-  // The segment that holds the snapshot is the last one that starts at or before it.
-  std::size_t from = names.size();
+  if (names.empty()) return failure(ErrorCode::kNotFound, fmt::format("{}: holds no log", directory.path()));
+  std::size_t from = 0;
   for (std::size_t place = 0; place < names.size(); ++place) {
-    if (names[place].first <= snapshot) from = place;
-  }
-  if (from == names.size()) {
-    return failure(ErrorCode::kCorrupt,
-                   fmt::format("{}: no segment holds entry {}", directory.path(), snapshot.value));
+    if (names[place].first <= from_entry) from = place;
   }
   // Every segment is locked, the older ones too: two processes must not purge and read at once.
   std::deque<Segment> segments;
@@ -381,25 +383,29 @@ Result<void> Log::fail(Error error) {
   return std::unexpected(*dead_);
 }
 
+void Log::append_head() {
+  append_frame(buffer_, RecordType::kCrc, {}, running_crc_);
+  append_frame(buffer_, RecordType::kMetadata, metadata_, running_crc_);
+  if (!state_.empty()) append_frame(buffer_, RecordType::kState, state_, running_crc_);
+}
+
 Result<void> Log::start_segment(std::uint64_t sequence, Index first) {
   ETCD_TRY(Pipeline::Made made, pipeline_->take());
-  Bytes head;
-  append_frame(head, RecordType::kCrc, {}, running_crc_);
-  append_frame(head, RecordType::kMetadata, metadata_, running_crc_);
-  if (!state_.empty()) append_frame(head, RecordType::kState, state_, running_crc_);
-  if (made.prewritten < options_.prewrite_bytes) {
-    ETCD_TRY_VOID(made.file->write_at(0, Bytes(options_.prewrite_bytes, '\0')));
-    made.prewritten = options_.prewrite_bytes;
+  const std::uint64_t ahead = buffer_.size() + options_.prewrite_bytes;
+  if (made.prewritten < ahead) {
+    ETCD_TRY_VOID(made.file->write_at(0, Bytes(ahead, '\0')));
+    made.prewritten = ahead;
   }
-  ETCD_TRY_VOID(made.file->write_at(0, head));
+  ETCD_TRY_VOID(made.file->write_at(0, buffer_));
   ETCD_TRY_VOID(made.file->sync());
   const std::string name = segment_name(sequence, first);
   ETCD_TRY_VOID(directory_.rename(made.name, name));
   ETCD_TRY_VOID(directory_.sync());
   const std::scoped_lock lock(mu_);
   segments_.push_back({sequence, first, std::move(made.file)});
-  written_ = head.size();
+  written_ = buffer_.size();
   prewritten_ = made.prewritten;
+  buffer_.clear();
   return {};
 }
 
@@ -473,6 +479,7 @@ Result<void> Log::cut() {
   }
   const Index next = end();
   const std::uint64_t sequence = segments_.back().sequence + 1;
+  append_head();
   if (const auto started = start_segment(sequence, next); !started) return fail(started.error());
   return {};
 }

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,16 +51,19 @@ class Log {
   /// True when the directory holds a log, whole or damaged.
   static Result<bool> exists(const io::Directory& directory);
 
-  /// Starts a log in a directory without one. `background` prepares segments ahead of use; null: done when needed.
+  /// Starts a log in a directory without one, with its first entries and state: after a crash all of it is there or no
+  /// log at all. `background` prepares segments ahead of use; null: done when needed.
   /// Durable: once returned. Errors: kAlreadyExists, kNoSpace, kIo.
   static Result<std::unique_ptr<Log>> create(io::Directory& directory, BytesView metadata, LogOptions options,
-                                             io::Executor* background);
+                                             io::Executor* background, std::span<const EntryRecord> entries = {},
+                                             BytesView state = {});
 
-  /// Reads the log from the segment that holds `snapshot` (0: the beginning), checks every record on the way, cuts a
-  /// torn tail off the last segment, and makes ready to append. Entries up to `keep_after` are only located.
+  /// Reads the log from the last segment that begins at or before entry `from` (the oldest one when none does), checks
+  /// every record on the way, cuts a torn tail off the last segment, and makes ready to append. Entries up to
+  /// `keep_after` are only located.
   /// Errors: kLocked when another process has it; kCorrupt naming file and offset, and nothing is changed; kIo.
   struct Opened;
-  static Result<Opened> open(io::Directory& directory, Index snapshot, Index keep_after, LogOptions options,
+  static Result<Opened> open(io::Directory& directory, Index from, Index keep_after, LogOptions options,
                              io::Executor* background);
 
   ~Log();
@@ -111,7 +115,10 @@ class Log {
 
   Log(io::Directory& directory, Bytes metadata, LogOptions options, io::Executor* background);
 
+  /// Makes a segment that begins with its head records and with `buffer_`, under its final name once it is durable.
   Result<void> start_segment(std::uint64_t sequence, Index first);
+  /// Appends the records that every segment begins with.
+  void append_head();
   Result<void> cut();
   Result<void> fail(Error error);
   Result<void> scan_segment(Segment& segment, bool last, Index keep_after, Recovered& recovered);

@@ -87,6 +87,28 @@ TEST(Log, FindsAgainWhatWasSynced) {
   EXPECT_EQ(opened.log->read(Index{0}, Index{2}, 1).error().code, ErrorCode::kCompacted);
 }
 
+TEST(Log, BeginsWithItsFirstEntriesOrNotAtAll) {
+  const std::vector<EntryRecord> first{{Index{1}, entry(1, 1, "one")}, {Index{2}, entry(1, 2, "two")}};
+  int made = 0;
+  for (std::uint64_t calls = 0; calls < 10; ++calls) {
+    io::SimDisk disk(calls);
+    auto directory = disk.open_directory("/wal");
+    disk.fail_after(calls);
+    const bool done = Log::create(*directory, "who", kSmall, nullptr, first, "state").has_value();
+    disk.crash();
+    directory = disk.open_directory("/wal");
+    const bool there = Log::exists(*directory).value();
+    EXPECT_TRUE(there || !done) << calls;
+    if (!there) continue;
+    ++made;
+    const Log::Opened opened = reopen(disk, directory);
+    ASSERT_EQ(opened.recovered.entries.size(), 2u);
+    EXPECT_EQ(opened.recovered.state, "state");
+    EXPECT_EQ(opened.log->read(Index{2}, Index{3}, 1).value()[0].data, entry(1, 2, "two"));
+  }
+  EXPECT_GT(made, 2);
+}
+
 TEST(Log, ALaterEntryDropsWhatItReplaces) {
   io::SimDisk disk(1);
   auto directory = disk.open_directory("/wal");

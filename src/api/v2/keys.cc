@@ -1,0 +1,101 @@
+#include "api/v2/keys.h"
+
+#include <utility>
+
+#include "api/v2/json.h"
+#include "api/v2/key_request.h"
+#include "members/id.h"
+#include "net/front.h"
+#include "tree/read.h"
+
+namespace etcd::api::v2 {
+namespace {
+
+bool reads(const net::Request& request) { return request.method == "GET" || request.method == "HEAD"; }
+
+bool writes(const net::Request& request) {
+  return request.method == "PUT" || request.method == "POST" || request.method == "DELETE";
+}
+
+net::Response json_response(const service::Service& service, int status, std::int64_t index) {
+  net::Response response;
+  response.status = status;
+  response.headers.add("Content-Type", "application/json");
+  response.headers.add("X-Etcd-Cluster-Id", members::hex_id(service.cluster()));
+  response.headers.add("X-Etcd-Index", std::to_string(index));
+  return response;
+}
+
+void add_place(net::Response& response, service::LogPlace place) {
+  response.headers.add("X-Raft-Index", std::to_string(place.index.value));
+  response.headers.add("X-Raft-Term", std::to_string(place.term.value));
+}
+
+net::Response refusal_response(const service::Service& service, const tree::Refusal& refusal) {
+  net::Response response = json_response(service, status_of(refusal.code), refusal.index);
+  append_refusal(response.body, refusal);
+  response.body.push_back('\n');
+  return response;
+}
+
+/// What the store was never asked about: no leader, no time, no room.
+net::Response failure_response(const service::Service& service, const Error& error) {
+  return refusal_response(service, {tree::Code::kRaftInternal, error.message, 0});
+}
+
+net::Response read_response(const service::Service& service, const KeyRequest& request) {
+  const mvcc::View view = service.view();
+  const auto listing = tree::read(view, request.path, {.recursive = request.recursive}, view.revision());
+  if (!listing) return refusal_response(service, listing.error());
+  net::Response response = json_response(service, 200, view.revision());
+  add_place(response, service.place());
+  append_listing(response.body, *listing, service.clock().wall());
+  response.body.push_back('\n');
+  return response;
+}
+
+net::Response write_response(const service::Service& service, const service::Written& written, bool no_value) {
+  if (!written.event) return refusal_response(service, written.event.error());
+  const tree::Event& event = *written.event;
+  net::Response response = json_response(service, event.created ? 201 : 200, event.index);
+  add_place(response, written.place);
+  const bool is_delete = event.action == mvcc::Action::kDelete || event.action == mvcc::Action::kCompareAndDelete;
+  if (no_value && !is_delete) {
+    append_action(response.body, event.action);
+  } else {
+    append_event(response.body, event, service.clock().wall());
+  }
+  response.body.push_back('\n');
+  return response;
+}
+
+}  // namespace
+
+void KeysHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
+  if (!reads(request) && !writes(request)) {
+    exchange->send(net::method_not_allowed("DELETE, GET, HEAD, POST, PUT"));
+    return;
+  }
+  tree::Outcome<KeyRequest> parsed = parse_key_request(request, service_.clock().wall());
+  if (!parsed) {
+    exchange->send(refusal_response(service_, parsed.error()));
+    return;
+  }
+  if (writes(request)) {
+    service_.write(parsed->command, exchange->executor(),
+                   [this, exchange, no_value = parsed->no_value_on_success](Result<service::Written> written) {
+                     exchange->send(written ? write_response(service_, *written, no_value)
+                                            : failure_response(service_, written.error()));
+                   });
+    return;
+  }
+  if (!parsed->quorum) {
+    exchange->send(read_response(service_, *parsed));
+    return;
+  }
+  service_.confirm_read(exchange->executor(), [this, exchange, request = *std::move(parsed)](Result<void> confirmed) {
+    exchange->send(confirmed ? read_response(service_, request) : failure_response(service_, confirmed.error()));
+  });
+}
+
+}  // namespace etcd::api::v2

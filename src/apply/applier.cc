@@ -1,0 +1,232 @@
+#include "apply/applier.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "apply/tables.h"
+#include "base/check.h"
+#include "codec/proto/raft.pb.h"
+#include "codec/proto/raft_internal.pb.h"
+#include "codec/wire.h"
+#include "tree/path.h"
+#include "tree/write.h"
+
+namespace etcd::apply {
+namespace {
+
+constexpr BytesView kAppliedKey = "applied";
+
+Bytes encode_applied(Index index, Term term) {
+  Bytes out;
+  codec::append_varint_field(out, 1, index.value);
+  codec::append_varint_field(out, 2, term.value);
+  return out;
+}
+
+std::string entry_name(const CommittedEntry& entry) {
+  return fmt::format("log entry {} of term {}", entry.index.value, entry.term.value);
+}
+
+}  // namespace
+
+Applier::Applier(engine::Engine& engine, const io::Clock& clock, io::Executor& apply_loop, io::Executor& store_loop,
+                 Listener& listener, ApplierOptions options)
+    : engine_(engine),
+      clock_(clock),
+      apply_loop_(apply_loop),
+      store_loop_(store_loop),
+      listener_(listener),
+      options_(options) {}
+
+Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io::Clock& clock, io::Executor& apply_loop,
+                                               io::Executor& store_loop, Listener& listener, ApplierOptions options) {
+  std::unique_ptr<Applier> applier(new Applier(engine, clock, apply_loop, store_loop, listener, options));
+  ETCD_TRY(applier->store_, mvcc::Store::open(engine, clock, {.history = kHistoryTable, .meta = kMvccTable}));
+  ETCD_TRY(applier->members_,
+           members::Table::load(engine, {.members = kMembersTable, .removed = kMembersRemovedTable, .cluster = kClusterTable}));
+  ETCD_TRY(const auto snapshot, engine.snapshot());
+  ETCD_TRY(const auto applied, snapshot->get(kAppliedTable, kAppliedKey));
+  if (applied) {
+    codec::FieldReader reader(*applied);
+    while (reader.next()) {
+      if (reader.field() == 1) applier->applied_ = Index{reader.varint()};
+      if (reader.field() == 2) applier->applied_term_ = Term{reader.varint()};
+    }
+    if (!reader.ok()) return failure(ErrorCode::kCorrupt, "table applied: value does not decode");
+  }
+  applier->durable_ = applier->handed_over_ = applier->applied_;
+  return applier;
+}
+
+Result<std::vector<ConfChange>> Applier::apply(std::span<const CommittedEntry> entries) {
+  std::vector<ConfChange> conf_changes;
+  std::vector<Outcome> outcomes;
+  if (dead_) return std::unexpected(*dead_);
+  if (stopped_) return conf_changes;
+  for (const CommittedEntry& entry : entries) {
+    if (entry.index <= applied_) {
+      // A restart hands over again what the engine had already; raft still wants to hear of its conf changes.
+      if (entry.kind != CommittedEntry::Kind::kCommand) {
+        conf_changes.push_back({entry.index, entry.kind, entry.data, true, {}});
+      }
+      continue;
+    }
+    CHECK(entry.index == applied_ + 1, "applied {}, then {}", applied_.value, entry.index.value);
+    if (entry.kind != CommittedEntry::Kind::kCommand) {
+      conf_changes.push_back(apply_conf_change(entry));
+    } else if (!entry.data.empty()) {
+      if (const auto good = apply_command(entry, outcomes); !good) {
+        fail(good.error());
+        return std::unexpected(*dead_);
+      }
+    }
+    applied_ = entry.index;
+    applied_term_ = entry.term;
+    pending_bytes_ += entry.data.size();
+  }
+  store_->publish();
+  if (!outcomes.empty()) listener_.applied(std::move(outcomes));
+  consider_commit();
+  return conf_changes;
+}
+
+Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Outcome>& outcomes) {
+  etcdserverpb::InternalRaftRequest request;
+  if (!request.ParseFromArray(entry.data.view().data(), static_cast<int>(entry.data.size()))) {
+    return failure(ErrorCode::kCorrupt, fmt::format("{} is no command", entry_name(entry)));
+  }
+  Outcome outcome;
+  outcome.request_id = request.id() != 0 ? request.id() : request.header().id();
+  outcome.term = entry.term;
+  outcome.index = entry.index;
+  if (request.has_v2_command()) {
+    const etcdv2pb::Command& command = request.v2_command();
+    if (!etcdv2pb::Command::Verb_IsValid(command.verb()) || !tree::is_clean(command.path())) {
+      return failure(ErrorCode::kUnimplemented, fmt::format("{}: unknown v2 command", entry_name(entry)));
+    }
+    mvcc::WriteTxn txn = store_->begin();
+    tree::Outcome<tree::Event> event = tree::write(txn, command);
+    if (event) {
+      txn.commit();
+    } else {
+      txn.abort();
+    }
+    outcome.result = std::move(event);
+  } else if (request.has_cluster_member_attr_set()) {
+    const auto& set = request.cluster_member_attr_set();
+    members_->set_attributes(set.member_id(), set.member_attributes().name(),
+                             {set.member_attributes().client_urls().begin(), set.member_attributes().client_urls().end()});
+  } else if (request.has_cluster_version_set()) {
+    members_->set_cluster_version(request.cluster_version_set().ver());
+  } else {
+    return failure(ErrorCode::kUnimplemented, fmt::format("{} holds a command that this version does not know",
+                                                          entry_name(entry)));
+  }
+  outcomes.push_back(std::move(outcome));
+  return {};
+}
+
+ConfChange Applier::apply_conf_change(const CommittedEntry& entry) {
+  ConfChange change{entry.index, entry.kind, entry.data, true, {}};
+  if (auto accepted = accept_conf_change(entry); !accepted) {
+    change.accepted = false;
+    change.refusal = std::move(accepted).error();
+  }
+  return change;
+}
+
+Result<void> Applier::accept_conf_change(const CommittedEntry& entry) {
+  raftpb::ConfChange change;
+  if (entry.kind != CommittedEntry::Kind::kConfChange ||
+      !change.ParseFromArray(entry.data.view().data(), static_cast<int>(entry.data.size()))) {
+    return failure(ErrorCode::kUnimplemented, fmt::format("{}: unknown conf change", entry_name(entry)));
+  }
+  switch (change.type()) {
+    case raftpb::ConfChangeAddNode:
+    case raftpb::ConfChangeAddLearnerNode: {
+      ETCD_TRY(members::Member member, members::member_from_json(change.context()));
+      if (member.id != change.node_id()) {
+        return failure(ErrorCode::kInvalidArgument, fmt::format("{}: two ids, {:x} and {:x}", entry_name(entry),
+                                                                change.node_id(), member.id));
+      }
+      member.learner = change.type() == raftpb::ConfChangeAddLearnerNode;
+      return members_->add(std::move(member));
+    }
+    default:
+      return failure(ErrorCode::kUnimplemented, fmt::format("{}: conf change of type {}", entry_name(entry),
+                                                            static_cast<int>(change.type())));
+  }
+}
+
+void Applier::fail(const Error& error) {
+  if (dead_) return;
+  dead_ = error;
+  listener_.failed(error);
+}
+
+void Applier::consider_commit() {
+  if (in_flight_ || dead_ || handed_over_ == applied_) return;
+  if (pending_bytes_ >= options_.batch_bytes || stopped_) {
+    hand_over();
+    return;
+  }
+  if (timer_) return;
+  timer_ = apply_loop_.post_at(clock_.now() + options_.batch_interval, [this] {
+    timer_.reset();
+    if (!in_flight_ && !dead_ && handed_over_ != applied_) hand_over();
+  });
+}
+
+void Applier::hand_over() {
+  if (timer_) {
+    apply_loop_.cancel(*timer_);
+    timer_.reset();
+  }
+  auto batch = std::make_shared<engine::Batch>();  // shared by the task that commits it and the one that retries
+  const std::int64_t revision = store_->take_changes(*batch);
+  members_->take_changes(*batch);
+  batch->put(kAppliedTable, Bytes(kAppliedKey), SharedBytes(encode_applied(applied_, applied_term_)));
+  pending_bytes_ = 0;
+  handed_over_ = applied_;
+  in_flight_ = true;
+  commit(std::move(batch), revision, applied_);
+}
+
+void Applier::commit(std::shared_ptr<engine::Batch> batch, std::int64_t revision, Index index) {
+  store_loop_.post([this, batch = std::move(batch), revision, index]() mutable {
+    Result<void> result = engine_.commit(*batch);
+    apply_loop_.post([this, result = std::move(result), batch = std::move(batch), revision, index]() mutable {
+      committed(result, std::move(batch), revision, index);
+    });
+  });
+}
+
+void Applier::committed(const Result<void>& result, std::shared_ptr<engine::Batch> batch, std::int64_t revision,
+                        Index index) {
+  if (!result && result.error().code == ErrorCode::kNoSpace && !stopped_) {
+    listener_.no_space(result.error());
+    apply_loop_.post_at(clock_.now() + options_.retry, [this, batch = std::move(batch), revision, index]() mutable {
+      commit(std::move(batch), revision, index);
+    });
+    return;
+  }
+  in_flight_ = false;
+  if (!result) {
+    fail(result.error());
+  } else {
+    store_->committed(revision);
+    durable_ = index;
+    listener_.durable(index);
+    consider_commit();
+  }
+  if (stopped_ && !in_flight_) std::exchange(stopped_, [] {})();
+}
+
+void Applier::stop(std::function<void()> done) {
+  stopped_ = std::move(done);
+  consider_commit();
+  if (!in_flight_) std::exchange(stopped_, [] {})();
+}
+
+}  // namespace etcd::apply

@@ -1,0 +1,65 @@
+#include <gtest/gtest.h>
+
+#include "engine/memory_engine.h"
+#include "members/id.h"
+#include "members/table.h"
+
+namespace etcd::members {
+namespace {
+
+// Observed on upstream 3.4.23 and 3.7.1 (docs/formats/store.md, "Members").
+TEST(Id, UpstreamsValues) {
+  EXPECT_EQ(hex_id(bootstrap_member_id({"http://127.0.0.1:32380"}, "etcd-cluster")), "628170c800dbcee");
+  EXPECT_EQ(hex_id(cluster_id({0x628170c800dbcee})), "babc9795b64f03e3");
+  EXPECT_EQ(hex_id(bootstrap_member_id({"http://127.0.0.1:43480"}, "tt")), "3372d2a2c21a576b");
+  EXPECT_EQ(hex_id(cluster_id({0x37639f95e787281d, 0x3372d2a2c21a576b})), "948de893b2b99f43");
+  EXPECT_EQ(bootstrap_member_id({"b", "a"}, "t"), bootstrap_member_id({"a", "b"}, "t"));
+}
+
+TEST(Member, JsonAsGoWritesIt) {
+  Member member{.id = 443629905751424238, .name = "t<1>", .peer_urls = {"http://a:1"}, .client_urls = {"http://b:2"}};
+  EXPECT_EQ(to_json(member),
+            R"({"id":443629905751424238,"peerURLs":["http://a:1"],"name":"t\u003c1\u003e","clientURLs":["http://b:2"]})");
+  EXPECT_EQ(member_from_json(to_json(member)).value(), member);
+  const Member promoted{.id = UINT64_MAX, .name = "", .peer_urls = {}, .client_urls = {}, .learner = true, .promote = true};
+  EXPECT_EQ(to_json(promoted), R"({"id":18446744073709551615,"peerURLs":null,"isLearner":true,"isPromote":true})");
+  EXPECT_EQ(member_from_json(to_json(promoted)).value(), promoted);
+  for (const char* bad : {"", "[]", "{}", R"({"id":"1"})", R"({"id":1,"peerURLs":7})", R"({"id":1,"peerURLs":[7]})", "{"}) {
+    EXPECT_EQ(member_from_json(bad).error().code, ErrorCode::kInvalidArgument) << bad;
+  }
+}
+
+TEST(Table, ChangesAreKeptAndRefusalsChangeNothing) {
+  engine::MemoryDisk disk;
+  const std::vector<std::string> tables{"members", "members_removed", "cluster"};
+  const TableOptions options{.members = 0, .removed = 1, .cluster = 2};
+  {
+    const auto engine = engine::open_memory(disk, tables);
+    const auto table = Table::load(*engine, options).value();
+    ASSERT_TRUE(table->add({.id = 7, .name = "", .peer_urls = {"http://a:1"}, .client_urls = {}}).has_value());
+    EXPECT_EQ(table->add({.id = 7, .name = "", .peer_urls = {"http://c:1"}, .client_urls = {}}).error().message, "membership: ID exists");
+    EXPECT_EQ(table->add({.id = 8, .name = "", .peer_urls = {"http://a:1"}, .client_urls = {}}).error().message,
+              "membership: peerURL exists");
+    const auto before = table->current();
+    table->set_attributes(7, "one", {"http://b:2"});
+    table->set_attributes(9, "nobody", {});
+    table->set_cluster_version("3.7.0");
+    EXPECT_EQ(before->members.at(7).name, "");
+    engine::Batch batch;
+    table->take_changes(batch);
+    ASSERT_TRUE(engine->commit(batch).has_value());
+    engine::Batch again;
+    table->take_changes(again);
+    EXPECT_TRUE(again.empty());
+  }
+  const auto engine = engine::open_memory(disk, tables);
+  const auto table = Table::load(*engine, options).value();
+  const auto now = table->current();
+  ASSERT_EQ(now->members.size(), 1u);
+  EXPECT_EQ(now->members.at(7).name, "one");
+  EXPECT_EQ(now->members.at(7).client_urls, std::vector<std::string>{"http://b:2"});
+  EXPECT_EQ(now->cluster_version, "3.7.0");
+}
+
+}  // namespace
+}  // namespace etcd::members

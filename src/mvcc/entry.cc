@@ -1,0 +1,185 @@
+#include "mvcc/entry.h"
+
+#include <cstring>
+#include <new>
+
+#include "base/check.h"
+#include "mvcc/varint.h"
+
+namespace etcd::mvcc {
+
+namespace {
+
+// Field tags: number << 3 | wire type (0 varint, 2 length-delimited).
+constexpr char kKeyTag = 0x0A;
+constexpr char kCreateTag = 0x10;
+constexpr char kModTag = 0x18;
+constexpr char kVersionTag = 0x20;
+constexpr char kValueTag = 0x2A;
+constexpr char kLeaseTag = 0x30;
+
+std::size_t bytes_field_size(BytesView bytes) {
+  return bytes.empty() ? 0 : 1 + varint_size(bytes.size()) + bytes.size();
+}
+
+std::size_t number_field_size(std::int64_t number) {
+  return number == 0 ? 0 : 1 + varint_size(static_cast<std::uint64_t>(number));
+}
+
+char* write_bytes_field(char tag, BytesView bytes, char* out) {
+  if (bytes.empty()) return out;
+  *out++ = tag;
+  out = write_varint(bytes.size(), out);
+  std::memcpy(out, bytes.data(), bytes.size());
+  return out + bytes.size();
+}
+
+char* write_number_field(char tag, std::int64_t number, char* out) {
+  if (number == 0) return out;
+  *out++ = tag;
+  return write_varint(static_cast<std::uint64_t>(number), out);
+}
+
+char* write_encoded(const KeyValue& kv, char* out) {
+  out = write_bytes_field(kKeyTag, kv.key, out);
+  out = write_number_field(kCreateTag, kv.create_revision, out);
+  out = write_number_field(kModTag, kv.mod_revision, out);
+  out = write_number_field(kVersionTag, kv.version, out);
+  out = write_bytes_field(kValueTag, kv.value, out);
+  return write_number_field(kLeaseTag, kv.lease, out);
+}
+
+std::unexpected<Error> malformed(const char* what) {
+  return failure(ErrorCode::kCorrupt, std::string("mvccpb.KeyValue: ") + what);
+}
+
+}  // namespace
+
+std::size_t encoded_size(const KeyValue& kv) {
+  return bytes_field_size(kv.key) + number_field_size(kv.create_revision) + number_field_size(kv.mod_revision) +
+         number_field_size(kv.version) + bytes_field_size(kv.value) + number_field_size(kv.lease);
+}
+
+void append_encoded(const KeyValue& kv, Bytes& out) {
+  const std::size_t before = out.size();
+  out.resize(before + encoded_size(kv));
+  write_encoded(kv, out.data() + before);
+}
+
+Result<KeyValue> decode_key_value(BytesView bytes) {
+  KeyValue kv;
+  while (!bytes.empty()) {
+    std::uint64_t tag = 0;
+    std::uint64_t number = 0;
+    if (!read_varint(bytes, tag)) return malformed("bad tag");
+    switch (tag & 7) {
+      case 0: {
+        if (!read_varint(bytes, number)) return malformed("bad number");
+        const auto field = static_cast<std::int64_t>(number);
+        switch (tag) {
+          case kCreateTag: kv.create_revision = field; break;
+          case kModTag: kv.mod_revision = field; break;
+          case kVersionTag: kv.version = field; break;
+          case kLeaseTag: kv.lease = field; break;
+          default: break;
+        }
+        break;
+      }
+      case 2: {
+        if (!read_varint(bytes, number) || number > bytes.size()) return malformed("bad length");
+        if (tag == kKeyTag) kv.key = bytes.substr(0, number);
+        if (tag == kValueTag) kv.value = bytes.substr(0, number);
+        bytes.remove_prefix(number);
+        break;
+      }
+      case 1:
+      case 5: {
+        const std::size_t size = (tag & 7) == 1 ? 8 : 4;
+        if (bytes.size() < size) return malformed("bad fixed field");
+        bytes.remove_prefix(size);
+        break;
+      }
+      default: return malformed("unknown wire type");
+    }
+  }
+  return kv;
+}
+
+EntryRef Entry::make(const Parts& parts) {
+  CHECK(parts.sub >= 0 && parts.sub <= 0xFFFFFFFF, "sub revision {}", parts.sub);
+  const std::size_t encoded = encoded_size(parts.kv);
+  const std::size_t attributes = parts.attributes.is_default() ? 0 : 16;
+  CHECK(encoded <= 0xFFFFFFFFu && parts.links.size() <= 0xFFFFu, "{} bytes, {} of links", encoded, parts.links.size());
+  void* memory = ::operator new(sizeof(Entry) + encoded + attributes + parts.links.size());
+  auto* entry = new (memory) Entry();
+  entry->encoded_size_ = static_cast<std::uint32_t>(encoded);
+  entry->main_ = parts.kv.mod_revision;
+  entry->sub_ = static_cast<std::uint32_t>(parts.sub);
+  entry->position_ = parts.position;
+  entry->key_size_ = static_cast<std::uint32_t>(parts.kv.key.size());
+  entry->key_offset_ = parts.kv.key.empty() ? 0 : static_cast<std::uint8_t>(1 + varint_size(parts.kv.key.size()));
+  entry->links_size_ = static_cast<std::uint16_t>(parts.links.size());
+  entry->flags_ = static_cast<std::uint8_t>((parts.tombstone ? kTombstone : 0) | (attributes > 0 ? kHasAttributes : 0));
+  char* out = write_encoded(parts.kv, entry->data());
+  if (attributes > 0) {
+    std::memcpy(out, &parts.attributes.created_index, 8);
+    std::memcpy(out + 8, &parts.attributes.deadline.ns, 8);
+    out += 16;
+  }
+  if (!parts.links.empty()) std::memcpy(out, parts.links.data(), parts.links.size());
+  return EntryRef::adopt(entry);
+}
+
+EntryRef Entry::make_encoded(BytesView encoded, std::uint32_t key_offset, std::uint32_t key_size, Revision revision,
+                             bool tombstone, const Attributes& attributes, std::uint32_t position, BytesView links) {
+  const std::size_t attributes_size = attributes.is_default() ? 0 : 16;
+  CHECK(encoded.size() <= 0xFFFFFFFFu && links.size() <= 0xFFFFu && key_offset <= 0xFF, "{} bytes, {} of links, key at {}",
+        encoded.size(), links.size(), key_offset);
+  void* memory = ::operator new(sizeof(Entry) + encoded.size() + attributes_size + links.size());
+  auto* entry = new (memory) Entry();
+  entry->encoded_size_ = static_cast<std::uint32_t>(encoded.size());
+  entry->main_ = revision.main;
+  entry->sub_ = static_cast<std::uint32_t>(revision.sub);
+  entry->position_ = position;
+  entry->key_size_ = key_size;
+  entry->key_offset_ = static_cast<std::uint8_t>(key_offset);
+  entry->links_size_ = static_cast<std::uint16_t>(links.size());
+  entry->flags_ = static_cast<std::uint8_t>((tombstone ? kTombstone : 0) | (attributes_size > 0 ? kHasAttributes : 0));
+  std::memcpy(entry->data(), encoded.data(), encoded.size());
+  char* out = entry->data() + encoded.size();
+  if (attributes_size > 0) {
+    std::memcpy(out, &attributes.created_index, 8);
+    std::memcpy(out + 8, &attributes.deadline.ns, 8);
+    out += 16;
+  }
+  if (!links.empty()) std::memcpy(out, links.data(), links.size());
+  return EntryRef::adopt(entry);
+}
+
+void Entry::free_entry(const Entry* entry) {
+  entry->~Entry();
+  ::operator delete(const_cast<Entry*>(entry));
+}
+
+KeyValue Entry::fields() const {
+  // The bytes were written by make(), or checked when the record was read.
+  Result<KeyValue> kv = decode_key_value(encoded());
+  CHECK(kv.has_value(), "entry at revision {}.{}: {}", main_, sub_, kv.error().message);
+  return *kv;
+}
+
+Attributes Entry::attributes() const {
+  Attributes attributes;
+  if ((flags_ & kHasAttributes) != 0) {
+    std::memcpy(&attributes.created_index, data() + encoded_size_, 8);
+    std::memcpy(&attributes.deadline.ns, data() + encoded_size_ + 8, 8);
+  }
+  return attributes;
+}
+
+std::int64_t Entry::created_index() const {
+  const std::int64_t own = attributes().created_index;
+  return own != 0 ? own : create_revision();
+}
+
+}  // namespace etcd::mvcc

@@ -1,0 +1,181 @@
+#include "mvcc/history.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "mvcc/links.h"
+#include "mvcc/varint.h"
+
+namespace etcd::mvcc {
+
+namespace {
+
+constexpr unsigned kTombstone = 1;
+constexpr unsigned kHasAttributes = 2;
+constexpr unsigned kHasCause = 4;
+constexpr unsigned kHasLinks = 8;
+constexpr unsigned kKnownFlags = 15;
+constexpr std::size_t kCrcBytes = 4;
+
+void store_little_endian(std::uint64_t value, std::size_t bytes, char* out) {
+  for (std::size_t place = 0; place < bytes; ++place) out[place] = static_cast<char>(value >> (8 * place));
+}
+
+std::uint64_t load_little_endian(BytesView bytes) {
+  std::uint64_t value = 0;
+  for (std::size_t place = bytes.size(); place-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[place]);
+  return value;
+}
+
+std::unexpected<Error> damaged(Revision revision, const char* what) {
+  return failure(ErrorCode::kCorrupt,
+                 fmt::format("table {}, revision {}.{}: {}", kHistoryTable, revision.main, revision.sub, what));
+}
+
+/// Takes `size` bytes off the front; false when there are fewer.
+bool take(BytesView& bytes, std::uint64_t size, BytesView& out) {
+  if (size > bytes.size()) return false;
+  out = bytes.substr(0, size);
+  bytes.remove_prefix(size);
+  return true;
+}
+
+}  // namespace
+
+HistoryRecord record_of(const Entry& entry, const Cause* cause) {
+  HistoryRecord record{};
+  record.revision = entry.revision();
+  record.tombstone = entry.is_tombstone();
+  record.encoded = entry.encoded();
+  record.key_offset = static_cast<std::uint32_t>(entry.key().data() - entry.encoded().data());
+  record.key_size = static_cast<std::uint32_t>(entry.key().size());
+  record.attributes = entry.attributes();
+  record.position = entry.position();
+  record.links = entry.links();
+  if (cause != nullptr && !cause->is_default()) {
+    record.has_cause = true;
+    record.action = cause->action;
+    record.cause_path = cause->path;
+  }
+  return record;
+}
+
+Bytes history_key(Revision revision) {
+  CHECK(revision.main >= 0 && revision.sub >= 0 && revision.sub <= 0xFFFFFFFF, "revision {}.{}", revision.main,
+        revision.sub);
+  Bytes key(kHistoryKeyBytes, '\0');
+  for (int place = 0; place < 8; ++place) key[place] = static_cast<char>(revision.main >> (56 - 8 * place));
+  for (int place = 0; place < 4; ++place) key[8 + place] = static_cast<char>(revision.sub >> (24 - 8 * place));
+  return key;
+}
+
+Result<Revision> parse_history_key(BytesView key) {
+  if (key.size() != kHistoryKeyBytes) {
+    return failure(ErrorCode::kCorrupt, fmt::format("table {}: a key of {} bytes", kHistoryTable, key.size()));
+  }
+  std::uint64_t main = 0;
+  std::uint64_t sub = 0;
+  for (int place = 0; place < 8; ++place) main = main << 8 | static_cast<unsigned char>(key[place]);
+  for (int place = 8; place < 12; ++place) sub = sub << 8 | static_cast<unsigned char>(key[place]);
+  if (main > 0x7FFFFFFFFFFFFFFFu) {
+    return failure(ErrorCode::kCorrupt, fmt::format("table {}: revision {} is negative", kHistoryTable, main));
+  }
+  return Revision{static_cast<std::int64_t>(main), static_cast<std::int64_t>(sub)};
+}
+
+Bytes encode_history_record(const HistoryRecord& record) {
+  CHECK(record.encoded.substr(record.key_offset, record.key_size) == record.key() && record.key_size > 0,
+        "revision {}.{} has no key", record.revision.main, record.revision.sub);
+  const bool has_attributes = !record.attributes.is_default();
+  const bool has_links = record.position != 1;
+  CHECK(has_links || record.links.empty(), "revision {}.{} is the first of its key and has links",
+        record.revision.main, record.revision.sub);
+  std::size_t size = kCrcBytes + 1 + record.encoded.size();
+  if (has_links) size += varint_size(record.position) + varint_size(record.links.size()) + record.links.size();
+  if (has_attributes) size += 16;
+  if (record.has_cause) size += 1 + varint_size(record.cause_path.size()) + record.cause_path.size();
+
+  Bytes bytes(size, '\0');
+  char* out = bytes.data() + kCrcBytes;
+  *out++ = static_cast<char>((record.tombstone ? kTombstone : 0) | (has_attributes ? kHasAttributes : 0) |
+                             (record.has_cause ? kHasCause : 0) | (has_links ? kHasLinks : 0));
+  const auto copy = [&out](BytesView part) {
+    if (!part.empty()) std::memcpy(out, part.data(), part.size());
+    out += part.size();
+  };
+  if (has_links) {
+    out = write_varint(record.position, out);
+    out = write_varint(record.links.size(), out);
+    copy(record.links);
+  }
+  if (has_attributes) {
+    store_little_endian(static_cast<std::uint64_t>(record.attributes.created_index), 8, out);
+    store_little_endian(static_cast<std::uint64_t>(record.attributes.deadline.ns), 8, out + 8);
+    out += 16;
+  }
+  if (record.has_cause) {
+    *out++ = static_cast<char>(record.action);
+    out = write_varint(record.cause_path.size(), out);
+    copy(record.cause_path);
+  }
+  copy(record.encoded);
+  CHECK(out == bytes.data() + bytes.size(), "record of {} bytes, {} written", size, out - bytes.data());
+  const std::uint32_t crc = crc32c(crc32c(history_key(record.revision)), BytesView(bytes).substr(kCrcBytes));
+  store_little_endian(crc, kCrcBytes, bytes.data());
+  return bytes;
+}
+
+Result<HistoryRecord> decode_history_record(BytesView key, BytesView value) {
+  HistoryRecord record{};
+  ETCD_TRY(record.revision, parse_history_key(key));
+  const Revision at = record.revision;
+  BytesView crc;
+  if (!take(value, kCrcBytes, crc) || value.empty()) return damaged(at, "record too short");
+  if (crc32c(crc32c(key), value) != load_little_endian(crc)) return damaged(at, "checksum mismatch");
+
+  // What follows was written by encode_history_record(); the checks are against another version's form.
+  const auto flags = static_cast<unsigned char>(value[0]);
+  value.remove_prefix(1);
+  if ((flags & ~kKnownFlags) != 0) return damaged(at, "unknown flags");
+  record.tombstone = (flags & kTombstone) != 0;
+  if ((flags & kHasLinks) != 0) {
+    std::uint64_t position = 0;
+    std::uint64_t size = 0;
+    if (!read_varint(value, position) || position < 2 || position > 0xFFFFFFFDu) return damaged(at, "bad position");
+    if (!read_varint(value, size) || size > 0xFFFF || !take(value, size, record.links)) return damaged(at, "bad links");
+    record.position = static_cast<std::uint32_t>(position);
+    const std::optional<Links> links = decode_links(at, record.links);
+    if (!links || links->size() != link_count(record.position)) return damaged(at, "bad links");
+  }
+  if ((flags & kHasAttributes) != 0) {
+    BytesView fixed;
+    if (!take(value, 16, fixed)) return damaged(at, "bad attributes");
+    record.attributes.created_index = static_cast<std::int64_t>(load_little_endian(fixed.substr(0, 8)));
+    record.attributes.deadline.ns = static_cast<std::int64_t>(load_little_endian(fixed.substr(8)));
+  }
+  if ((flags & kHasCause) != 0) {
+    std::uint64_t size = 0;
+    if (value.empty() || static_cast<unsigned char>(value[0]) > static_cast<unsigned char>(kLastAction)) {
+      return damaged(at, "unknown action");
+    }
+    record.has_cause = true;
+    record.action = static_cast<Action>(value[0]);
+    value.remove_prefix(1);
+    if (!read_varint(value, size) || !take(value, size, record.cause_path)) return damaged(at, "bad cause");
+  }
+  record.encoded = value;
+  const Result<KeyValue> kv = decode_key_value(value);
+  if (!kv.has_value()) return damaged(at, kv.error().message.c_str());
+  if (kv->key.empty() || value[0] != 0x0A) return damaged(at, "key is not the first field");
+  if (kv->mod_revision != at.main) return damaged(at, "mod_revision is another one");
+  const auto key_offset = static_cast<std::size_t>(kv->key.data() - value.data());
+  if (key_offset > kVarintBytesMax) return damaged(at, "key is not the first field");
+  record.key_offset = static_cast<std::uint32_t>(key_offset);
+  record.key_size = static_cast<std::uint32_t>(kv->key.size());
+  return record;
+}
+
+}  // namespace etcd::mvcc

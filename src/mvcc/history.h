@@ -1,0 +1,62 @@
+// mvcc/history.h - the stored form of one version of one key, and the marks of progress beside it.
+//
+// Thread:  any (pure functions).
+// Format:  docs/formats/store.md
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "mvcc/cause.h"
+#include "mvcc/entry.h"
+
+namespace etcd::mvcc {
+
+inline constexpr std::string_view kHistoryTable = "history";
+inline constexpr std::string_view kMetaTable = "mvcc";
+
+/// A record of the revision log. The views are borrowed from whoever shows it.
+struct HistoryRecord {
+  Revision revision;
+  bool tombstone = false;
+  BytesView encoded;         // mvccpb.KeyValue; a tombstone's has key and mod_revision only
+  std::uint32_t key_offset;  // where the key lies in `encoded`
+  std::uint32_t key_size;
+  Attributes attributes{};
+  std::uint32_t position = 1;  // see links.h
+  BytesView links;
+  bool has_cause = false;
+  Action action = Action::kPut;
+  BytesView cause_path;
+
+  [[nodiscard]] BytesView key() const { return encoded.substr(key_offset, key_size); }
+  /// The bytes upstream stores for this revision, which HashKV hashes.
+  [[nodiscard]] BytesView upstream_value() const {
+    return tombstone ? encoded.substr(0, key_offset + std::size_t{key_size}) : encoded;
+  }
+  /// Null when it is the default one.
+  [[nodiscard]] SharedCause cause() const {
+    return has_cause ? std::make_shared<const Cause>(Cause{action, Bytes(cause_path)}) : nullptr;
+  }
+  [[nodiscard]] EntryRef to_entry() const {
+    return Entry::make_encoded(encoded, key_offset, key_size, revision, tombstone, attributes, position, links);
+  }
+};
+
+/// The record that shows `entry`; its views point into it and into `cause`.
+HistoryRecord record_of(const Entry& entry, const Cause* cause);
+
+inline constexpr std::size_t kHistoryKeyBytes = 12;
+
+/// The table's key: main as 8 bytes, sub as 4, big-endian.
+Bytes history_key(Revision revision);
+/// Errors: kCorrupt.
+Result<Revision> parse_history_key(BytesView key);
+
+Bytes encode_history_record(const HistoryRecord& record);
+/// Checks checksum and form. Errors: kCorrupt, naming table and revision.
+Result<HistoryRecord> decode_history_record(BytesView key, BytesView value);
+
+}  // namespace etcd::mvcc

@@ -1,0 +1,51 @@
+// mvcc/links.h - how a version finds the older versions of its key in O(log n) steps.
+//
+// Thread:  any (pure functions).
+//
+// The versions of a key form a skew-binary random-access list, newest first: a row of complete binary trees, the
+// smallest first, where only the first two may be of equal size. A version is the root of its tree; its links are the
+// roots of the list as it was before that version came. Putting version n+1 in front of a list of n joins the first two
+// trees under it if they are of equal size, else it becomes a tree of its own:
+//
+//      n = 7:  7          n = 8:  8   7            n = 9:  9   8   7         n = 10:  10      7
+//            .' '.                  .' '.                        .' '.              .'  '.   .' '.
+//           6     3                6     3                      6     3            9      8  6   3
+//         .' '. .' '.             ...   ...                    ...   ...                    ... ...
+//         5   4 2   1
+//      links(7) = 6 3     links(8) = 7             links(9) = 8 7            links(10) = 9 8 7
+//
+// A search for revision R from a version that is too new follows the oldest link that is still too new, and so halves
+// what is left each time. It never reads a record older than the answer, so what compaction removed is not missed.
+// Links to what no search can reach any more (behind the first one at or below the compacted revision) are dropped when
+// the next version is written. The sizes of the trees follow from the count alone.
+// Source: Myers, "An applicative random-access stack" (1983); Okasaki, "Purely Functional Data Structures" 9.3.
+#pragma once
+#include <absl/container/inlined_vector.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+
+namespace etcd::mvcc {
+
+/// Newest first; the first is the version before.
+using Links = absl::InlinedVector<Revision, 12>;
+
+/// The bytes: for each link the distance of its main revision to `owner`'s, and its sub, as varints.
+void append_links(std::int64_t owner, const Links& links, Bytes& out);
+/// Nothing when the bytes are not well-formed or not in descending order below `owner`.
+std::optional<Links> decode_links(Revision owner, BytesView bytes);
+
+/// How many links the version at `position` (counted from 1) has.
+std::size_t link_count(std::uint32_t position);
+
+struct NextLinks {
+  Links links;
+  std::uint32_t position;
+};
+/// Links and position of the version written on top of the one at `revision`, whose own are `links` and `position`.
+NextLinks links_on_top(Revision revision, const Links& links, std::uint32_t position, std::int64_t compacted);
+
+}  // namespace etcd::mvcc

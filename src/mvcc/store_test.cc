@@ -1,0 +1,732 @@
+#include "mvcc/store.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/rng.h"
+#include "engine/memory_engine.h"
+#include "io/clock.h"
+#include "mvcc/history.h"
+
+namespace etcd::mvcc {
+namespace {
+
+const std::vector<std::string> kTables = {std::string(kHistoryTable), std::string(kMetaTable)};
+
+/// A clock that a test moves by hand.
+class HandClock final : public io::Clock {
+ public:
+  [[nodiscard]] MonotonicTime now() const override {
+    now_.ns += step.count();
+    return now_;
+  }
+  [[nodiscard]] WallTime wall() const override { return {}; }
+  Duration step{0};  // added by every look
+
+ private:
+  mutable MonotonicTime now_;
+};
+
+/// A store over a memory disk, with the part of apply and of the store loop that it needs.
+class Member {
+ public:
+  Member() { open(); }
+
+  void open() {
+    queue_.clear();
+    store_.reset();
+    engine_ = engine::open_memory(disk_, kTables);
+    auto opened = Store::open(*engine_, clock_);
+    EXPECT_TRUE(opened.has_value()) << (opened.has_value() ? "" : opened.error().message);
+    store_ = std::move(*opened);
+    store_->check_invariants();
+  }
+
+  std::int64_t put(BytesView key, BytesView value, const PutOptions& options = {}) {
+    WriteTxn txn = store_->begin();
+    txn.put(key, value, options);
+    return *txn.commit();
+  }
+  std::optional<std::int64_t> erase(BytesView key) {
+    WriteTxn txn = store_->begin();
+    txn.erase(key);
+    return txn.commit();
+  }
+
+  /// Publishes, and queues what there is for the disk.
+  void publish() {
+    store_->publish();
+    engine::Batch batch;
+    const std::int64_t revision = store_->take_changes(batch);
+    queue_.push_back({std::move(batch), revision});
+  }
+  /// One batch reaches the disk.
+  void commit_one() {
+    if (queue_.empty()) return;
+    ASSERT_TRUE(engine_->commit(queue_.front().batch).has_value());
+    store_->committed(queue_.front().revision);
+    queue_.pop_front();
+  }
+  void flush() {
+    publish();
+    while (!queue_.empty()) commit_one();
+  }
+  CompactionState compact_slice(const SliceBudget& budget = {}) {
+    engine::Batch batch;
+    const Result<CompactionState> state = store_->compact_slice(batch, budget);
+    EXPECT_TRUE(state.has_value()) << state.error().message;
+    // Brings no revision of its own.
+    queue_.push_back({std::move(batch), queue_.empty() ? committed() : queue_.back().revision});
+    return *state;
+  }
+  void compact_all() {
+    while (compact_slice() != CompactionState::kIdle) flush();
+    flush();
+  }
+
+  Store& operator*() { return *store_; }
+  Store* operator->() { return store_.get(); }
+  [[nodiscard]] std::size_t queued() const { return queue_.size(); }
+  engine::MemoryDisk& disk() { return disk_; }
+  engine::Engine& engine() { return *engine_; }
+  HandClock& clock() { return clock_; }
+  void close() { store_.reset(); }
+
+ private:
+  [[nodiscard]] std::int64_t committed() const {
+    const auto snapshot = *engine_->snapshot();
+    std::int64_t revision = 1;
+    if (const auto mark = *snapshot->get(1, "revision")) {
+      revision = 0;
+      for (const char byte : *mark) revision = revision << 8 | static_cast<unsigned char>(byte);
+    }
+    return revision;
+  }
+
+  struct Queued {
+    engine::Batch batch;
+    std::int64_t revision;
+  };
+  engine::MemoryDisk disk_;
+  HandClock clock_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<Store> store_;
+  std::deque<Queued> queue_;
+};
+
+std::vector<Bytes> keys_at(const Reader& reader, const KeyRange& range, const RangeOptions& options = {}) {
+  std::vector<Bytes> keys;
+  const Result<bool> more = reader.range(range, options, [&](const Entry& entry) {
+    keys.emplace_back(entry.key());
+    return true;
+  });
+  EXPECT_TRUE(more.has_value()) << more.error().message;
+  return keys;
+}
+
+// --- the rules of put and delete ---
+
+TEST(StoreTest, AnEmptyStoreIsAtRevisionOneAndNeverCompacted) {
+  Member member;
+  const View view = member->view();
+  EXPECT_EQ(view.revision(), 1);
+  EXPECT_EQ(view.compacted(), -1);
+  EXPECT_EQ(view.count(KeyRange::from("")), 0u);
+  EXPECT_EQ(view.get("a"), nullptr);
+  EXPECT_EQ(member.put("a", "1"), 2);
+}
+
+TEST(StoreTest, PutsAndDeletesNumberThemselves) {
+  Member member;
+  struct Row {
+    const char* name;
+    const char* value;  // null: delete
+    LeaseId lease;
+    std::int64_t create, mod, version;  // all 0: gone
+  };
+  const Row rows[] = {
+      {"first put", "1", 0, 2, 2, 1},    {"put again", "2", 7, 2, 3, 2},       {"put once more", "3", 0, 2, 4, 3},
+      {"delete", nullptr, 0, 0, 0, 0},   {"put after a delete", "4", 0, 6, 6, 1}, {"and again", "5", 0, 6, 7, 2},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    if (row.value == nullptr) {
+      EXPECT_TRUE(member.erase("k").has_value());
+    } else {
+      member.put("k", row.value, {.lease = row.lease});
+    }
+    EXPECT_EQ(member->view().revision() < member->revision(), true) << "not yet published";
+    member->publish();
+    const View view = member->view();
+    const Entry* entry = view.get("k");
+    if (row.value == nullptr) {
+      EXPECT_EQ(entry, nullptr);
+      continue;
+    }
+    ASSERT_NE(entry, nullptr);
+    EXPECT_EQ(entry->fields(), (KeyValue{"k", row.create, row.mod, row.version, row.value, row.lease}));
+  }
+  EXPECT_EQ(member.erase("never there"), std::nullopt);
+  EXPECT_EQ(member->revision(), 7) << "nothing was written, no revision";
+}
+
+TEST(StoreTest, ATransactionSeesItsOwnWritesAndNumbersThem) {
+  Member member;
+  member.put("a", "old");
+  member.put("b", "old");
+  WriteTxn txn = member->begin();
+  EXPECT_EQ(txn.base_revision(), 3);
+  EXPECT_EQ(txn.revision(), 4);
+  const Entry* first = txn.put("a", "new");
+  EXPECT_EQ(txn.get("a"), first);
+  EXPECT_EQ(txn.get("a")->value(), "new");
+  const Entry* deleted = txn.erase("b");
+  ASSERT_NE(deleted, nullptr);
+  EXPECT_EQ(deleted->value(), "old");
+  EXPECT_EQ(txn.get("b"), nullptr);
+  EXPECT_EQ(txn.erase("b"), nullptr) << "deleted already";
+  txn.put("c", "new");
+  EXPECT_EQ(keys_at(txn, KeyRange::from("")), (std::vector<Bytes>{"a", "c"}));
+  EXPECT_EQ(keys_at(txn, KeyRange::from(""), {.revision = 3}), (std::vector<Bytes>{"a", "b"}));
+  EXPECT_EQ(keys_at(txn, KeyRange::from(""), {.revision = 2}), (std::vector<Bytes>{"a"}));
+  EXPECT_EQ((*txn.get("a", 3))->value(), "old");
+  EXPECT_EQ(txn.get("a", 4).error().code, ErrorCode::kFutureRevision);
+  EXPECT_EQ(txn.count(KeyRange::from("")), 2u);
+  EXPECT_EQ(*txn.count(KeyRange::from(""), 3), 2u);
+  EXPECT_EQ(txn.first_in(KeyRange::from("b"))->key(), "c");
+  EXPECT_EQ(txn.first_in(KeyRange::between("b", "c")), nullptr);
+  EXPECT_EQ(txn.commit(), 4);
+  member->publish();
+  EXPECT_EQ(member->view().get("a")->revision(), (Revision{4, 0}));
+  EXPECT_EQ(member->view().get("c")->revision(), (Revision{4, 2}));
+  member->check_invariants();
+}
+
+TEST(StoreTest, AnAbortedTransactionLeavesNoTrace) {
+  Member member;
+  member.put("a", "1");
+  member.put("b", "1");
+  member.erase("b");
+  member->publish();
+  {
+    WriteTxn txn = member->begin();
+    txn.put("a", "2");
+    txn.put("a", "3");
+    txn.put("b", "2");
+    txn.erase("b");
+    txn.put("new", "1");
+    txn.erase("a");
+    txn.set_cause({Action::kSet, "/x"});
+  }
+  member->check_invariants();
+  EXPECT_EQ(member->revision(), 4);
+  const View view = member->view();
+  EXPECT_EQ(view.get("a")->value(), "1");
+  EXPECT_EQ(keys_at(view, KeyRange::from("")), std::vector<Bytes>{"a"});
+  EXPECT_EQ(member.put("a", "4"), 5);
+  member.flush();
+  member.open();
+  EXPECT_EQ(member->view().get("a")->fields(), (KeyValue{"a", 2, 5, 2, "4", 0}));
+  EXPECT_EQ((*member->view().get("b", 3))->value(), "1");
+  EXPECT_FALSE(*member->view().get("b", 4));
+}
+
+TEST(StoreTest, AnAbortBetweenCommitsDoesNotFreeWhatReadersSee) {
+  Member member;
+  for (int key = 0; key < 500; ++key) member.put(std::to_string(key), "1");
+  member.publish();
+  const View view = member->view();
+  {
+    WriteTxn txn = member->begin();
+    for (int key = 0; key < 500; ++key) txn.put(std::to_string(key), "2");
+  }
+  member.commit_one();  // drops the tail while the aborted nodes are the tree's
+  EXPECT_EQ(keys_at(view, KeyRange::from("")).size(), 500u);
+  const View later = member->view();
+  member.put("0", "3");
+  member->publish();
+  for (int key = 0; key < 500; ++key) EXPECT_EQ(later.get(std::to_string(key))->value(), "1");
+  member->check_invariants();
+}
+
+TEST(StoreTest, CausesAndAttributesStayWithTheRevision) {
+  Member member;
+  {
+    WriteTxn txn = member->begin();
+    txn.put("/a/b", "v", {.attributes = {.created_index = 17, .deadline = {.ns = 5'000}}});
+    txn.put("/a/", "");
+    txn.set_cause({Action::kCreate, ""});
+    txn.commit();
+  }
+  {
+    WriteTxn txn = member->begin();
+    txn.erase("/a/");
+    txn.erase("/a/b");
+    txn.set_cause({Action::kExpire, "/a"});
+    txn.commit();
+  }
+  member.put("plain", "");
+  for (const bool durable : {false, true}) {
+    if (durable) {
+      member.flush();
+      member.open();
+    } else {
+      member->publish();
+    }
+    struct Seen {
+      Revision revision;
+      Bytes key;
+      Cause cause;
+      Attributes attributes;
+      bool operator==(const Seen&) const = default;
+    };
+    std::vector<Seen> seen;
+    const View view = member->view();
+    ASSERT_TRUE(view.history(0, 100, [&](const HistoryRecord& record) {
+      seen.push_back({record.revision, Bytes(record.key()), record.cause() ? *record.cause() : Cause{}, record.attributes});
+      return true;
+    }).has_value());
+    const std::vector<Seen> expected = {
+        {{2, 0}, "/a/b", {Action::kCreate, ""}, {.created_index = 17, .deadline = {.ns = 5'000}}},
+        {{2, 1}, "/a/", {}, {}},
+        {{3, 0}, "/a/", {Action::kExpire, "/a"}, {}},
+        {{3, 1}, "/a/b", {}, {}},
+        {{4, 0}, "plain", {}, {}},
+    };
+    EXPECT_EQ(seen, expected);
+    EXPECT_EQ((*view.get("/a/b", 2))->created_index(), 17);
+  }
+}
+
+// --- reading ---
+
+TEST(StoreTest, RangesLimitsAndCounts) {
+  Member member;
+  for (const char* key : {"a", "b", "ba", "bb", "c", "d"}) member.put(key, key);
+  member.erase("ba");
+  member->publish();
+  const View view = member->view();
+  using Keys = std::vector<Bytes>;
+  struct Row {
+    const char* name;
+    KeyRange range;
+    RangeOptions options;
+    Keys keys;
+    bool more;
+    std::uint64_t count;
+  };
+  const Row rows[] = {
+      {"all", KeyRange::from(""), {}, {"a", "b", "bb", "c", "d"}, false, 5},
+      {"all, before the delete", KeyRange::from(""), {.revision = 7}, {"a", "b", "ba", "bb", "c", "d"}, false, 6},
+      {"all, early", KeyRange::from(""), {.revision = 3}, {"a", "b"}, false, 2},
+      {"all, before the first put", KeyRange::from(""), {.revision = 1}, {}, false, 0},
+      {"negative revision is the latest", KeyRange::from("c"), {.revision = -5}, {"c", "d"}, false, 2},
+      {"prefix", KeyRange::between("b", "c"), {}, {"b", "bb"}, false, 2},
+      {"limit", KeyRange::between("a", "d"), {.limit = 2}, {"a", "b"}, true, 4},
+      {"limit met exactly", KeyRange::between("a", "c"), {.limit = 3}, {"a", "b", "bb"}, false, 3},
+      {"limit then", KeyRange::between("b", "c"), {.limit = 2, .revision = 6}, {"b", "ba"}, true, 3},
+      {"one", KeyRange::one("bb"), {}, {"bb"}, false, 1},
+      {"one that is gone", KeyRange::one("ba"), {}, {}, false, 0},
+      {"one that was there", KeyRange::one("ba"), {.revision = 4}, {"ba"}, false, 1},
+      {"empty interval", KeyRange::between("c", "b"), {}, {}, false, 0},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Keys keys;
+    const Result<bool> more = view.range(row.range, row.options, [&](const Entry& entry) {
+      keys.emplace_back(entry.key());
+      return true;
+    });
+    ASSERT_TRUE(more.has_value());
+    EXPECT_EQ(keys, row.keys);
+    EXPECT_EQ(*more, row.more);
+    EXPECT_EQ(*view.count(row.range, row.options.revision), row.count);
+  }
+  EXPECT_EQ(view.range(KeyRange::from(""), {.revision = 9}, [](const Entry&) { return true; }).error().code,
+            ErrorCode::kFutureRevision);
+}
+
+TEST(StoreTest, AViewIsOneRevisionWhateverComesLater) {
+  Member member;
+  for (int key = 0; key < 300; ++key) member.put(std::to_string(key), "1");
+  member.flush();
+  const View view = member->view();
+  for (int key = 0; key < 300; key += 2) member.erase(std::to_string(key));
+  for (int key = 0; key < 300; ++key) member.put("x" + std::to_string(key), "2");
+  member.flush();
+  EXPECT_EQ(view.revision(), 301);
+  EXPECT_EQ(keys_at(view, KeyRange::from("")).size(), 300u);
+  EXPECT_EQ(view.get("x1"), nullptr);
+  EXPECT_GT(member->held_back_bytes(), 0u);
+}
+
+TEST(StoreTest, WhatNobodyPinsIsFreed) {
+  Member member;
+  for (int round = 0; round < 50; ++round) {
+    for (int key = 0; key < 50; ++key) member.put(std::to_string(key), Bytes(1000, 'x'));
+    member.flush();
+  }
+  EXPECT_LT(member->held_back_bytes(), 200'000u);
+  EXPECT_EQ(member->tail_bytes(), 0u);
+}
+
+// --- compaction ---
+
+/// All records on the disk, as "main.sub" with a t for a tombstone.
+std::vector<Bytes> records_on_disk(Member& member) {
+  std::vector<Bytes> records;
+  const auto snapshot = *member.engine().snapshot();
+  EXPECT_TRUE(snapshot->scan(0, {}, [&](BytesView key, BytesView value) {
+    const Result<HistoryRecord> record = decode_history_record(key, value);
+    EXPECT_TRUE(record.has_value());
+    records.push_back(std::to_string(record->revision.main) + "." + std::to_string(record->revision.sub) +
+                      (record->tombstone ? "t" : ""));
+    return true;
+  }).has_value());
+  return records;
+}
+
+TEST(StoreTest, CompactionKeepsTheNewestUpToItAndATombstoneExactlyAtIt) {
+  Member member;
+  member.put("a", "1");  // 2
+  member.put("a", "2");  // 3
+  member.put("b", "1");  // 4
+  member.erase("b");     // 5
+  member.put("a", "3");  // 6
+  member.erase("a");     // 7
+  member.flush();
+  using Records = std::vector<Bytes>;
+  struct Row {
+    std::int64_t revision;
+    Records records;
+    Records readable;  // "a" at each revision from the compacted one on; "-" when it is not there
+  };
+  const Row rows[] = {
+      {1, {"2.0", "3.0", "4.0", "5.0t", "6.0", "7.0t"}, {"-", "1", "2", "2", "2", "3", "-"}},
+      {5, {"3.0", "5.0t", "6.0", "7.0t"}, {"2", "3", "-"}},
+      {6, {"6.0", "7.0t"}, {"3", "-"}},
+      {7, {"7.0t"}, {"-"}},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.revision);
+    ASSERT_TRUE(member->compact(row.revision).has_value());
+    EXPECT_EQ(member->compact(row.revision).error().code, ErrorCode::kCompacted);
+    member->publish();
+    member.compact_all();
+    EXPECT_EQ(member->compaction_finished(), row.revision);
+    EXPECT_EQ(records_on_disk(member), row.records);
+    for (const bool reopened : {false, true}) {
+      if (reopened) member.open();
+      const View view = member->view();
+      EXPECT_EQ(view.compacted(), row.revision);
+      EXPECT_EQ(view.revision(), 7);
+      EXPECT_EQ(view.get("a", row.revision - 1).error().code,
+                row.revision > 1 ? ErrorCode::kCompacted : ErrorCode::kInvalidArgument);
+      for (std::size_t place = 0; place < row.readable.size(); ++place) {
+        const auto revision = row.revision + static_cast<std::int64_t>(place);
+        const Result<EntryRef> entry = view.get("a", revision);
+        ASSERT_TRUE(entry.has_value()) << entry.error().message;
+        EXPECT_EQ(*entry ? (*entry)->value() : "-", row.readable[place]) << revision;
+      }
+      if (row.revision == 1) break;
+    }
+  }
+  EXPECT_EQ(member->compact(8).error().code, ErrorCode::kFutureRevision);
+}
+
+TEST(StoreTest, CompactZeroSucceedsOnceOnAFreshStore) {
+  Member member;
+  EXPECT_TRUE(member->compact(0).has_value());
+  EXPECT_EQ(member->compact(0).error().code, ErrorCode::kCompacted);
+  member->publish();
+  EXPECT_EQ(member->view().compacted(), 0);
+}
+
+TEST(StoreTest, CompactionGoesInSlicesAndIsResumedAfterACrash) {
+  Member member;
+  for (int round = 0; round < 10; ++round) {
+    for (int key = 0; key < 100; ++key) member.put(std::to_string(key), std::to_string(round));
+  }
+  for (int key = 0; key < 100; key += 2) member.erase(std::to_string(key));
+  member.flush();
+  const std::int64_t revision = member->revision();
+  ASSERT_TRUE(member->compact(revision).has_value());
+  member->publish();
+  member.flush();
+  // By number of records, by the clock, and with a crash after some of it.
+  EXPECT_EQ(member.compact_slice({.records = 200}), CompactionState::kMore);
+  EXPECT_EQ(member->compaction_finished(), -1);
+  member.flush();
+  const std::size_t left = records_on_disk(member).size();
+  EXPECT_LT(left, 1050u);
+  member.clock().step = 1ms;
+  EXPECT_EQ(member.compact_slice({.time = 3ms}), CompactionState::kMore);
+  member.clock().step = 0ms;
+  member.flush();
+  member->check_invariants();
+  member.open();
+  EXPECT_EQ(member->compacted(), revision) << "the schedule is durable";
+  EXPECT_EQ(member->compaction_finished(), -1);
+  member.compact_all();
+  EXPECT_EQ(member->compaction_finished(), revision);
+  // 50 live keys; the tombstone at the compacted revision itself stays.
+  EXPECT_EQ(records_on_disk(member).size(), 51u);
+  member->check_invariants();
+  EXPECT_EQ(member->view().count(KeyRange::from("")), 50u);
+}
+
+TEST(StoreTest, CompactionWaitsForRecordsThatAreNotCommitted) {
+  Member member;
+  member.put("a", "1");
+  member.put("a", "2");
+  member.publish();
+  ASSERT_TRUE(member->compact(3).has_value());
+  EXPECT_EQ(member.compact_slice(), CompactionState::kWaiting);
+  member.flush();
+  EXPECT_EQ(member.compact_slice(), CompactionState::kIdle);
+  member.flush();
+  EXPECT_EQ(records_on_disk(member), (std::vector<Bytes>{"3.0"}));
+}
+
+TEST(StoreTest, AnOldViewLearnsThatItsRevisionWasCompacted) {
+  Member member;
+  member.put("a", "1");
+  member.put("a", "2");
+  member.put("a", "3");
+  member.flush();
+  const View view = member->view();
+  ASSERT_TRUE(member->compact(4).has_value());
+  member.compact_all();
+  EXPECT_EQ(view.compacted(), -1);
+  EXPECT_EQ(view.get("a", 2).error().code, ErrorCode::kCompacted);
+  EXPECT_EQ(view.get("a")->value(), "3") << "the latest is pinned";
+}
+
+// --- damage ---
+
+TEST(StoreTest, ADamagedOrMissingRecordIsNamed) {
+  Member member;
+  for (int version = 0; version < 6; ++version) member.put("a", std::to_string(version));
+  member.flush();
+  Bytes damaged = encode_history_record(record_of(**member->view().get("a", 6), nullptr));
+  damaged.back() = static_cast<char>(damaged.back() ^ 1);
+  member.disk().damage("history", history_key({6, 0}), &damaged);
+  Result<EntryRef> read = member->view().get("a", 6);
+  ASSERT_FALSE(read.has_value());
+  EXPECT_EQ(read.error(), (Error{ErrorCode::kCorrupt, "table history, revision 6.0: checksum mismatch"}));
+  member.disk().damage("history", history_key({6, 0}), nullptr);
+  read = member->view().get("a", 6);
+  ASSERT_FALSE(read.has_value());
+  EXPECT_EQ(read.error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ((*member->view().get("a", 2))->value(), "0") << "other versions are found without it";
+
+  member.disk().damage("history", history_key({7, 0}), &damaged);
+  member.close();
+  const auto engine = engine::open_memory(member.disk(), kTables);
+  const auto opened = Store::open(*engine, member.clock());
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error(), (Error{ErrorCode::kCorrupt, "table history, revision 7.0: checksum mismatch"}));
+}
+
+// --- against a model ---
+
+/// Every version of every key, as naively as can be.
+class Model {
+ public:
+  struct Version {
+    Revision revision;
+    bool tombstone;
+    KeyValue kv;
+    Bytes value;
+    Attributes attributes;
+  };
+
+  std::int64_t revision = 1;
+  std::int64_t compacted = -1;
+  std::map<Bytes, std::vector<Version>> keys;
+
+  [[nodiscard]] const Version* at(const Bytes& key, std::int64_t when) const {
+    const auto row = keys.find(key);
+    if (row == keys.end()) return nullptr;
+    const Version* found = nullptr;
+    for (const Version& version : row->second) {
+      if (version.revision.main <= when) found = &version;
+    }
+    return found != nullptr && !found->tombstone ? found : nullptr;
+  }
+  void put(const Bytes& key, Revision when, const Bytes& value, LeaseId lease, const Attributes& attributes) {
+    const Version* old = at(key, when.main);
+    keys[key].push_back({when, false,
+                         {{}, old != nullptr ? old->kv.create_revision : when.main, when.main,
+                          old != nullptr ? old->kv.version + 1 : 1, {}, lease},
+                         value, attributes});
+  }
+  bool erase(const Bytes& key, Revision when) {
+    if (at(key, when.main) == nullptr) return false;
+    keys[key].push_back({when, true, {{}, 0, when.main, 0, {}, 0}, {}, {}});
+    return true;
+  }
+};
+
+class ModelTest : public testing::TestWithParam<std::uint64_t> {
+ protected:
+  void expect_same(const Reader& reader, const Model& model, std::int64_t when, bool latest) {
+    RangeOptions options{.revision = latest ? 0 : when};
+    std::vector<std::pair<Bytes, const Model::Version*>> expected;
+    for (const auto& [key, versions] : model.keys) {
+      if (const Model::Version* version = model.at(key, when)) expected.emplace_back(key, version);
+    }
+    std::size_t place = 0;
+    const Result<bool> more = reader.range(KeyRange::from(""), options, [&](const Entry& entry) {
+      EXPECT_LT(place, expected.size());
+      if (place >= expected.size()) return false;
+      const auto& [key, version] = expected[place++];
+      EXPECT_EQ(entry.key(), key);
+      KeyValue kv = version->kv;
+      kv.key = key;
+      kv.value = version->value;
+      EXPECT_EQ(entry.fields(), kv) << key;
+      EXPECT_EQ(entry.revision(), version->revision);
+      EXPECT_EQ(entry.attributes(), version->attributes);
+      return true;
+    });
+    ASSERT_TRUE(more.has_value()) << more.error().message;
+    EXPECT_EQ(place, expected.size()) << "at " << when;
+    EXPECT_EQ(*reader.count(KeyRange::from(""), options.revision), expected.size());
+    const Bytes key = any_key();
+    const Result<EntryRef> one = reader.get(key, options.revision);
+    ASSERT_TRUE(one.has_value()) << one.error().message;
+    EXPECT_EQ(static_cast<bool>(*one), model.at(key, when) != nullptr);
+    const Bytes end = any_key();
+    const auto in_range = std::ranges::count_if(expected, [&](const auto& row) {
+      return row.first >= key && row.first < end;
+    });
+    EXPECT_EQ(*reader.count(KeyRange::between(key, end), options.revision), static_cast<std::uint64_t>(in_range));
+  }
+
+  Bytes any_key() { return "/key/" + std::to_string(rng_.below(60)); }
+
+  Rng rng_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ModelTest, testing::Range<std::uint64_t>(1, 13));
+
+TEST_P(ModelTest, ReadsCompactionsAndCrashesAgreeWithTheModel) {
+  Member member;
+  Model model;    // what was committed by transactions
+  Model durable;  // what the disk has
+  std::deque<Model> queued;
+  std::vector<std::pair<View, std::int64_t>> views;
+  int crashes = 0;
+
+  const auto flush_queue = [&](std::size_t leave) {
+    while (member.queued() > leave) {
+      member.commit_one();
+      durable = std::move(queued.front());
+      queued.pop_front();
+    }
+  };
+  for (int step = 0; step < 1500; ++step) {
+    const std::uint64_t dice = rng_.below(100);
+    if (dice < 60) {
+      WriteTxn txn = member->begin();
+      Model after = model;
+      const std::int64_t revision = model.revision + 1;
+      std::int64_t sub = 0;
+      for (std::uint64_t operations = rng_.below(4); operations-- > 0;) {
+        const Bytes key = any_key();
+        if (rng_.chance(1, 3)) {
+          const bool existed = after.erase(key, {revision, sub});
+          EXPECT_EQ(txn.erase(key) != nullptr, existed);
+          if (existed) ++sub;
+        } else {
+          const Bytes value(rng_.below(20), static_cast<char>('a' + step % 26));
+          const auto lease = static_cast<LeaseId>(rng_.below(3));
+          Attributes attributes;
+          if (rng_.chance(1, 4)) attributes = {.created_index = revision, .deadline = {.ns = step + 1}};
+          after.put(key, {revision, sub}, value, lease, attributes);
+          txn.put(key, value, {.lease = lease, .attributes = attributes});
+          ++sub;
+        }
+      }
+      if (rng_.chance(1, 20)) expect_same(txn, after, revision, true);
+      if (rng_.chance(1, 5)) {
+        txn.abort();
+      } else {
+        EXPECT_EQ(txn.commit(), sub > 0 ? std::optional(revision) : std::nullopt);
+        if (sub > 0) {
+          model = std::move(after);
+          model.revision = revision;
+        }
+      }
+    } else if (dice < 75) {
+      member.publish();
+      queued.push_back(model);
+    } else if (dice < 85) {
+      if (!queued.empty()) flush_queue(member.queued() - 1);
+    } else if (dice < 88) {
+      const std::int64_t revision = 1 + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(model.revision) + 3));
+      const Result<void> result = member->compact(revision);
+      if (revision <= model.compacted) {
+        EXPECT_EQ(result.error().code, ErrorCode::kCompacted);
+      } else if (revision > model.revision) {
+        EXPECT_EQ(result.error().code, ErrorCode::kFutureRevision);
+      } else {
+        EXPECT_TRUE(result.has_value());
+        model.compacted = revision;
+      }
+    } else if (dice < 94) {
+      // The slice's own batch may carry the schedule, not the revision.
+      member.compact_slice({.records = 1 + rng_.below(40)});
+      Model next = queued.empty() ? durable : queued.back();
+      next.compacted = model.compacted;
+      queued.push_back(std::move(next));
+    } else if (dice < 97) {
+      views.emplace_back(member->view(), 0);
+      views.back().second = views.back().first.revision();
+      if (views.size() > 3) views.erase(views.begin() + static_cast<std::ptrdiff_t>(rng_.below(views.size())));
+    } else if (dice < 98) {
+      views.clear();
+      member.open();
+      queued.clear();
+      model = durable;
+      EXPECT_EQ(member->revision(), model.revision);
+      EXPECT_EQ(member->compacted(), model.compacted);
+      ++crashes;
+    }
+    member->check_invariants();
+    if (step % 20 == 0) {
+      const View view = member->view();
+      expect_same(view, model, view.revision(), true);
+      const std::int64_t floor = std::max<std::int64_t>(view.compacted(), 1);
+      const std::int64_t when = floor + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(view.revision() - floor) + 1));
+      expect_same(view, model, when, false);
+      for (const auto& [old, revision] : views) expect_same(old, model, revision, true);
+    }
+    if (HasFatalFailure() || HasNonfatalFailure()) FAIL() << "step " << step;
+  }
+  EXPECT_GT(crashes, 3);
+
+  // At the end everything is compacted away but the live keys.
+  views.clear();
+  member.flush();
+  if (model.compacted < model.revision) {
+    ASSERT_TRUE(member->compact(model.revision).has_value());
+  }
+  member.compact_all();
+  std::size_t live = 0;
+  for (const auto& [key, versions] : model.keys) live += model.at(key, model.revision) != nullptr ? 1 : 0;
+  const std::vector<Bytes> records = records_on_disk(member);
+  const auto tombstones = std::ranges::count_if(records, [](const Bytes& record) { return record.back() == 't'; });
+  EXPECT_EQ(records.size() - static_cast<std::size_t>(tombstones), live);
+  member.open();
+  expect_same(member->view(), model, model.revision, true);
+}
+
+}  // namespace
+}  // namespace etcd::mvcc

@@ -1,0 +1,114 @@
+// mvcc/view.h - reading one revision of the keyspace: point reads, ranges, counts, an ordered cursor, the revision log.
+//
+// Life:    Store::view() -> reads* -> destructor (unpins). Take a new one per request; one that is kept for long makes
+//          the store hold back memory. A long read goes on in a newer view at the same revision.
+// Thread:  taken on any thread, without a lock; each View on one thread at a time. Entries, cursors and borrowed bytes
+//          that a View gave live as long as it does; an EntryRef lives on its own.
+// Errors:  kCompacted: the revision asked for is older than the compacted one (equal is readable). kFutureRevision: it
+//          does not exist yet. kCorrupt: a history record fails its checksum; the message names table and revision.
+//          kIo from the engine.
+//
+// Reading the latest state never fails and touches memory only. Reading an older revision walks the same tree and, for
+// a key written since, hops through its history records: O(log versions) each (links.h).
+#pragma once
+#include <absl/functional/function_ref.h>
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "mvcc/cause.h"
+#include "mvcc/entry.h"
+#include "mvcc/epochs.h"
+#include "mvcc/history.h"
+#include "mvcc/key_range.h"
+#include "mvcc/tail.h"
+#include "mvcc/tree.h"
+
+namespace etcd::mvcc {
+
+class Store;
+
+struct RangeOptions {
+  std::uint64_t limit = 0;    // at most so many keys; 0: all of them
+  std::int64_t revision = 0;  // <= 0: the latest of this view
+};
+
+/// Return false to stop. The entry is borrowed; EntryRef(&entry) keeps it.
+using EntryVisitor = absl::FunctionRef<bool(const Entry& entry)>;
+using RecordVisitor = absl::FunctionRef<bool(const HistoryRecord& record)>;
+
+/// What View and WriteTxn have in common, so that a rule can be evaluated on either. Only live keys are shown: a
+/// deleted key is as absent as one that never was.
+class Reader {
+ public:
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  /// The latest version of `key`, or null.
+  [[nodiscard]] const Entry* get(BytesView key) const { return tree_.find_live(key); }
+  /// The version of `key` at `revision` (<= 0: the latest), or null.
+  [[nodiscard]] Result<EntryRef> get(BytesView key, std::int64_t revision) const;
+
+  /// Shows the keys of `range` in byte order. Returns true when the limit cut off more of them.
+  Result<bool> range(const KeyRange& range, const RangeOptions& options, EntryVisitor visit) const;
+
+  /// How many keys `range` has. O(log n).
+  [[nodiscard]] std::uint64_t count(const KeyRange& range) const { return tree_.count(range); }
+  /// The same at `revision` (<= 0: the latest); the cost follows what was written since.
+  [[nodiscard]] Result<std::uint64_t> count(const KeyRange& range, std::int64_t revision) const;
+
+  /// A cursor over the latest live keys, at the first one >= `from`. On a WriteTxn a write ends its life.
+  [[nodiscard]] Cursor cursor(BytesView from) const { return tree_.cursor(from); }
+  /// The first live key of `range`, or null.
+  [[nodiscard]] const Entry* first_in(const KeyRange& range) const;
+
+  /// The revision below which nothing can be read; -1 when the store was never compacted.
+  [[nodiscard]] std::int64_t compacted() const { return compacted_; }
+
+  /// The revision log: shows every record with first <= main <= last in order, superseded ones and tombstones too, as
+  /// far as they are not compacted away; who needs all of them asks Store::compacted() afterwards. Call it in pieces:
+  /// each call holds one engine snapshot, so stop after some thousand records and go on behind the last one.
+  Result<void> history(std::int64_t first, std::int64_t last, RecordVisitor visit) const;
+  /// One version by its exact revision, or null when it is not there (compacted, or never was).
+  [[nodiscard]] Result<EntryRef> version(Revision revision) const;
+
+ protected:
+  Reader(const Store& store, TreeView tree, const TailView& tail, std::int64_t readable, std::int64_t compacted)
+      : store_(&store), tree_(tree), tail_(tail), readable_(readable), compacted_(compacted) {}
+  Reader(Reader&&) = default;
+  Reader& operator=(Reader&&) = default;
+  ~Reader() = default;
+
+  const Store* store_;
+  TreeView tree_;
+  TailView tail_;
+  std::int64_t readable_;  // the newest revision that may be asked for
+  std::int64_t compacted_;
+  bool newer_ = false;  // the tree holds versions past readable_: a transaction's own
+
+ private:
+  class HistoryReads;
+  [[nodiscard]] Result<void> check_readable(std::int64_t revision) const;
+  [[nodiscard]] bool is_latest(std::int64_t revision) const {
+    return revision <= 0 || (revision == readable_ && !newer_);
+  }
+};
+
+/// A pinned revision.
+class View final : public Reader {
+ public:
+  View(View&&) = default;
+  View& operator=(View&&) = default;
+
+  [[nodiscard]] std::int64_t revision() const { return readable_; }
+
+ private:
+  friend class Store;
+  View(const Store& store, Epochs::Pin pin, TreeView tree, const TailView& tail, std::int64_t revision,
+       std::int64_t compacted)
+      : Reader(store, tree, tail, revision, compacted), pin_(std::move(pin)) {}
+
+  Epochs::Pin pin_;
+};
+
+}  // namespace etcd::mvcc

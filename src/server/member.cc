@@ -1,0 +1,277 @@
+#include "server/member.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <charconv>
+#include <future>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "apply/tables.h"
+#include "base/version.h"
+#include "engine/lmdb_engine.h"
+#include "io/real_file.h"
+#include "members/id.h"
+
+namespace etcd::server {
+namespace {
+
+constexpr std::uint64_t kDescriptorReserve = 150;  // for files and peers; clients get the rest (upstream's number)
+constexpr Duration kStopGrace = 5s;                // for answers that are under way when the member stops
+
+std::vector<std::string> texts_of(const config::UrlList& urls) {
+  std::vector<std::string> texts;
+  for (const config::Url& url : urls) texts.push_back(url.text);
+  return texts;
+}
+
+/// Raises the limit of open files as far as the system lets us, and returns it.
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
+std::uint64_t random_seed() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+std::size_t net_loop_count() {
+  // Reads run to completion on these; the other half of the machine is for consensus and the disk.
+  return std::clamp<std::size_t>(std::thread::hardware_concurrency() / 2, 1, 8);
+}
+
+}  // namespace
+
+Member::Member(const config::Options& options, const telemetry::Logger& logger, std::function<void()> on_failure)
+    : options_(options), logger_(logger), on_failure_(std::move(on_failure)) {}
+
+Result<std::unique_ptr<Member>> Member::start(const config::Options& options, const telemetry::Logger& logger,
+                                              std::function<void()> on_failure) {
+  std::unique_ptr<Member> member(new Member(options, logger, std::move(on_failure)));
+  if (auto opened = member->open(); !opened) {
+    member->stop();
+    return std::unexpected(std::move(opened).error());
+  }
+  return member;
+}
+
+Member::~Member() { stop(); }
+
+Result<void> Member::open() {
+  ETCD_TRY(data_directory_, io::open_real_directory(options_.data_dir));
+  ETCD_TRY_VOID(lock_data_directory());
+  ETCD_TRY(const auto member_directory, data_directory_->subdirectory("member"));
+  ETCD_TRY(store_directory_, member_directory->subdirectory("store"));
+  if (options_.wal_dir.empty()) {
+    ETCD_TRY(wal_directory_, member_directory->subdirectory("wal"));
+  } else {
+    ETCD_TRY(wal_directory_, io::open_real_directory(options_.wal_dir));
+  }
+
+  for (std::size_t index = 0; index < net_loop_count(); ++index) {
+    net_loops_.push_back(std::make_unique<net::Loop>(fmt::format("net-{}", index)));
+  }
+  client_front_ = std::make_unique<net::Front>(net::FrontOptions{options_.cors, options_.host_whitelist});
+  peer_front_ = std::make_unique<net::Front>(net::FrontOptions{});
+  ETCD_TRY_VOID(bind());
+
+  workers_loop_ = std::make_unique<io::ThreadExecutor>("workers");
+  store_loop_ = std::make_unique<io::ThreadExecutor>("store");
+  apply_loop_ = std::make_unique<io::ThreadExecutor>("apply");
+  disk_loop_ = std::make_unique<io::ThreadExecutor>("disk");
+  replica_loop_ = std::make_unique<io::ThreadExecutor>("replica");
+  const std::vector<std::string> tables = apply::table_names();
+  ETCD_TRY(engine_, engine::open_lmdb(*store_directory_, tables));
+  ETCD_TRY_VOID(open_replica());
+
+  const Duration election = std::chrono::milliseconds(options_.election_timeout_ms);
+  service_ = std::make_unique<service::Service>(
+      *replica_, replica_->store(), replica_->members(), clock_, *workers_loop_,
+      service::ServiceOptions{.cluster = replica_->cluster(),
+                              .member = replica_->member(),
+                              .request_bytes_max = options_.max_request_bytes,
+                              .timeout = 5s + 2 * election});
+  build_handlers();
+  service_->start();
+  replica_->start();
+  ETCD_TRY_VOID(publish());
+  client_server_->start();
+  peer_server_->start();
+  return {};
+}
+
+Result<void> Member::lock_data_directory() {
+  auto made = data_directory_->create("lock");
+  if (!made && made.error().code == ErrorCode::kAlreadyExists) made = data_directory_->open("lock");
+  if (!made) return std::unexpected(made.error());
+  lock_ = *std::move(made);
+  const auto locked = lock_->lock();
+  if (!locked && locked.error().code == ErrorCode::kLocked) {
+    return failure(ErrorCode::kLocked, fmt::format("data directory {} is in use by another process", options_.data_dir));
+  }
+  return locked;
+}
+
+Result<void> Member::open_replica() {
+  replica::ReplicaOptions options;
+  options.heartbeat = std::chrono::milliseconds(options_.heartbeat_interval_ms);
+  options.election_ticks = static_cast<int>(options_.election_timeout_ms / options_.heartbeat_interval_ms);
+  options.pre_vote = options_.pre_vote;
+  options.request_timeout = 5s + 2 * std::chrono::milliseconds(options_.election_timeout_ms);
+  options.snapshot_count = options_.snapshot_count;
+  options.catchup_entries = options_.snapshot_catchup_entries;
+  options.wal.unsafe_no_fsync = options_.unsafe_no_fsync;
+  replica::Parts parts{*wal_directory_,
+                       *engine_,
+                       clock_,
+                       {*replica_loop_, *disk_loop_, *apply_loop_, *store_loop_, workers_loop_.get()},
+                       transport_,
+                       *this,
+                       logger_,
+                       Rng(random_seed())};
+
+  ETCD_TRY(const bool restarts, wal::Log::exists(*wal_directory_));
+  if (restarts) {
+    ETCD_TRY(replica_, replica::Replica::restart(std::move(parts), options));
+    logger_.info("restarting local member", {telemetry::field("cluster-id", telemetry::hex(replica_->cluster())),
+                                             telemetry::field("local-member-id", telemetry::hex(replica_->member()))});
+    return {};
+  }
+  ETCD_TRY(const auto cluster, config::parse_initial_cluster(options_.initial_cluster));
+  const auto own = cluster.find(options_.name);
+  if (own == cluster.end()) {
+    return failure(ErrorCode::kInvalidArgument, fmt::format("couldn't find local name \"{}\" in the initial cluster "
+                                                            "configuration", options_.name));
+  }
+  if (cluster.size() > 1 || options_.joins_existing_cluster()) {
+    return failure(ErrorCode::kUnimplemented, "this version runs a member alone; clusters of several come with a later one");
+  }
+  members::Member self;
+  self.name = options_.name;
+  self.peer_urls = texts_of(own->second);
+  self.id = members::bootstrap_member_id(self.peer_urls, options_.initial_cluster_token);
+  const replica::Metadata who{self.id, members::cluster_id({self.id})};
+  ETCD_TRY(replica_, replica::Replica::bootstrap(std::move(parts), options, who, {self}));
+  logger_.info("starting local member", {telemetry::field("cluster-id", telemetry::hex(who.cluster)),
+                                         telemetry::field("local-member-id", telemetry::hex(who.member))});
+  return {};
+}
+
+Result<void> Member::bind() {
+  const std::uint64_t descriptors = raise_descriptor_limit();
+  if (descriptors <= kDescriptorReserve) {
+    return failure(ErrorCode::kInvalidArgument, "file descriptor limit of etcd process is too low; please set higher");
+  }
+  net::ServerOptions server;
+  server.connections_max = descriptors - kDescriptorReserve;
+  server.log = [logger = logger_](std::string_view message) { logger.warn(message); };
+  std::vector<net::Loop*> loops;
+  for (const auto& loop : net_loops_) loops.push_back(loop.get());
+  client_server_ = std::make_unique<net::Server>(loops, *client_front_, server);
+  peer_server_ = std::make_unique<net::Server>(loops, *peer_front_, server);
+  ETCD_TRY_VOID(bind(*client_server_, options_.listen_client_urls));
+  return bind(*peer_server_, options_.listen_peer_urls);
+}
+
+Result<void> Member::bind(net::Server& server, const config::UrlList& urls) {
+  for (const config::Url& url : urls) {
+    if (url.scheme != "http") {
+      return failure(ErrorCode::kUnimplemented, fmt::format("cannot listen on {}: this version serves http only", url.text));
+    }
+    std::uint16_t port = 0;
+    const char* const end = url.port.data() + url.port.size();
+    if (std::from_chars(url.port.data(), end, port) != std::from_chars_result{end, std::errc{}}) {
+      return failure(ErrorCode::kInvalidArgument, fmt::format("cannot listen on {}: no such port", url.text));
+    }
+    const auto bound = server.listen(url.host, port);
+    if (!bound && url.optional && bound.error().code == ErrorCode::kAlreadyExists) {
+      logger_.warn("a port of etcd 0.4 is taken by another program; going on without it",
+                   {telemetry::field("url", url.text)});
+      continue;
+    }
+    if (!bound) return std::unexpected(bound.error());
+  }
+  return {};
+}
+
+void Member::build_handlers() {
+  keys_ = std::make_unique<api::v2::KeysHandler>(*service_);
+  version_ = std::make_unique<api::admin::VersionHandler>(*service_);
+  health_ = std::make_unique<api::admin::HealthHandler>(*service_);
+  client_front_->route("/v2/keys", *keys_);
+  client_front_->route("/v2/keys/", *keys_);
+  client_front_->route("/version", *version_);
+  client_front_->route("/health", *health_);
+  peer_front_->route("/version", *version_);
+}
+
+Result<void> Member::publish() {
+  // Retried by whoever starts us, not here: a member alone either commits at once or its disk has failed.
+  const auto wait_for = [&](auto&& propose) -> Result<void> {
+    std::promise<Result<void>> promise;
+    std::future<Result<void>> done = promise.get_future();
+    propose([&promise](Result<void> result) { promise.set_value(std::move(result)); });
+    return done.get();
+  };
+  ETCD_TRY_VOID(wait_for([&](auto done) {
+    service_->publish(options_.name, texts_of(options_.advertise_client_urls), *workers_loop_, std::move(done));
+  }));
+  if (replica_->members().current()->cluster_version == kClusterVersion) return {};
+  return wait_for([&](auto done) { service_->set_cluster_version(kClusterVersion, *workers_loop_, std::move(done)); });
+}
+
+void Member::stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (client_server_) client_server_->stop(kStopGrace);
+  if (peer_server_) peer_server_->stop(kStopGrace);
+  if (replica_ && !fault()) {
+    std::promise<void> promise;
+    std::future<void> done = promise.get_future();
+    replica_->stop([&promise] { promise.set_value(); });
+    done.wait();
+  }
+  if (service_) service_->close();
+  stop_loops();
+}
+
+void Member::stop_loops() {
+  for (const auto& loop : net_loops_) loop->stop();
+  for (auto* loop : {&replica_loop_, &disk_loop_, &apply_loop_, &store_loop_, &workers_loop_}) {
+    if (*loop) (*loop)->stop();
+  }
+}
+
+void Member::applied(std::vector<apply::Outcome> outcomes) {
+  // The service is there before anything is proposed; what a restart replays has nobody waiting.
+  if (service_) service_->applied(std::move(outcomes));
+}
+
+void Member::leader_changed(MemberId leader) {
+  logger_.info("leader changed", {telemetry::field("leader-id", telemetry::hex(leader))});
+}
+
+void Member::failed(const Error& error) {
+  {
+    const std::scoped_lock lock(mu_);
+    if (fault_) return;
+    fault_ = error;
+  }
+  logger_.error("the member cannot go on", {telemetry::field("error", error.message)});
+  if (service_) service_->close();
+  on_failure_();
+}
+
+std::optional<Error> Member::fault() const {
+  const std::scoped_lock lock(mu_);
+  return fault_;
+}
+
+}  // namespace etcd::server

@@ -1,0 +1,106 @@
+// server/member.h - one member: every object of it, built from the options, connected, started and stopped in order.
+//
+// Life:    start() -> wait until it serves, or until fault() -> stop() -> destructor
+// Thread:  start(), stop() and the destructor from one thread that is none of the loops; fault() from any.
+// Owns:    loops, files, engine, replica, service, handlers and servers. They are declared, and so go, in an order in
+//          which nobody outlives what he borrows.
+//
+//   net loop(s) --+--> replica loop --> disk loop        threads of this wiring: one for each loop
+//                 |        |                             (docs/ARCHITECTURE.md, "Loops")
+//                 |        +----------> apply loop --> store loop
+//                 +--- reads, on the net loop itself     workers: prepares WAL segments
+#pragma once
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/admin/admin.h"
+#include "api/v2/keys.h"
+#include "base/result.h"
+#include "config/options.h"
+#include "engine/engine.h"
+#include "io/clock.h"
+#include "io/file.h"
+#include "io/thread_executor.h"
+#include "net/front.h"
+#include "net/loop.h"
+#include "net/server.h"
+#include "replica/replica.h"
+#include "service/service.h"
+#include "telemetry/log.h"
+
+namespace etcd::server {
+
+class Member final : private replica::Observer {
+ public:
+  /// Opens or makes the data directory, binds the ports, starts the replica, and serves once the member has told the
+  /// cluster its name. Returns when it serves. `on_failure` is called once, on some loop, if it cannot go on later.
+  /// Errors: what stands in the way, in one sentence that names it.
+  static Result<std::unique_ptr<Member>> start(const config::Options& options, const telemetry::Logger& logger,
+                                               std::function<void()> on_failure);
+  ~Member() override;
+  Member(const Member&) = delete;
+  Member& operator=(const Member&) = delete;
+
+  /// Lets running answers finish, saves everything, stops. Returns when that is done.
+  void stop();
+
+  /// Why the member cannot go on, once it cannot.
+  [[nodiscard]] std::optional<Error> fault() const;
+
+ private:
+  Member(const config::Options& options, const telemetry::Logger& logger, std::function<void()> on_failure);
+
+  Result<void> open();
+  Result<void> lock_data_directory();
+  Result<void> open_replica();
+  Result<void> bind();
+  Result<void> bind(net::Server& server, const config::UrlList& urls);
+  void build_handlers();
+  Result<void> publish();
+  void stop_loops();
+
+  void applied(std::vector<apply::Outcome> outcomes) override;
+  void leader_changed(MemberId leader) override;
+  void failed(const Error& error) override;
+
+  const config::Options options_;
+  const telemetry::Logger logger_;
+  const std::function<void()> on_failure_;
+  io::RealClock clock_;
+
+  mutable std::mutex mu_;         // guards the one below
+  std::optional<Error> fault_;
+
+  // Directories and files before what borrows them.
+  std::unique_ptr<io::Directory> data_directory_;
+  std::unique_ptr<io::File> lock_;
+  std::unique_ptr<io::Directory> store_directory_;
+  std::unique_ptr<io::Directory> wal_directory_;
+  std::unique_ptr<engine::Engine> engine_;
+
+  // Loops outlive the objects whose tasks they run, and are stopped before those go.
+  std::unique_ptr<io::ThreadExecutor> workers_loop_;
+  std::unique_ptr<io::ThreadExecutor> store_loop_;
+  std::unique_ptr<io::ThreadExecutor> apply_loop_;
+  std::unique_ptr<io::ThreadExecutor> disk_loop_;
+  std::unique_ptr<io::ThreadExecutor> replica_loop_;
+  std::vector<std::unique_ptr<net::Loop>> net_loops_;
+
+  replica::NoTransport transport_;
+  std::unique_ptr<replica::Replica> replica_;
+  std::unique_ptr<service::Service> service_;
+  std::unique_ptr<api::v2::KeysHandler> keys_;
+  std::unique_ptr<api::admin::VersionHandler> version_;
+  std::unique_ptr<api::admin::HealthHandler> health_;
+  std::unique_ptr<net::Front> client_front_;
+  std::unique_ptr<net::Front> peer_front_;
+  std::unique_ptr<net::Server> client_server_;
+  std::unique_ptr<net::Server> peer_server_;
+  bool stopped_ = false;
+};
+
+}  // namespace etcd::server

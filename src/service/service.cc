@@ -1,0 +1,119 @@
+#include "service/service.h"
+
+#include <utility>
+
+#include "codec/proto/raft_internal.pb.h"
+#include "tree/path.h"
+
+namespace etcd::service {
+namespace {
+
+// Texts as upstream's, which clients know (etcd v3.7.1 server/etcdserver/errors/errors.go).
+Error timed_out() { return {ErrorCode::kTimeout, "etcdserver: request timed out"}; }
+Error stopped() { return {ErrorCode::kStopped, "etcdserver: server stopped"}; }
+Error too_large() { return {ErrorCode::kTooLarge, "etcdserver: request is too large"}; }
+
+constexpr Duration kExpiryInterval = 250ms;  // how far past its time-out a request may wait
+
+/// A path of n components makes n markers, each as long as the way to it; half a million of them would fill the memory.
+bool makes_too_much(const etcdv2pb::Command& command) {
+  constexpr std::uint64_t kMarkerBytesMax = 16 << 20;
+  return tree::depth_of(command.path()) * std::uint64_t{command.path().size()} / 2 > kMarkerBytesMax;
+}
+
+/// For commands whose being applied is all there is to know.
+Answer without_result(std::move_only_function<void(Result<void>)> done) {
+  return [done = std::move(done)](Result<apply::Outcome> outcome) mutable {
+    if (outcome) {
+      done({});
+    } else {
+      done(std::unexpected(std::move(outcome).error()));
+    }
+  };
+}
+
+}  // namespace
+
+Service::Service(replica::Replica& replica, mvcc::Store& store, members::Table& members, const io::Clock& clock,
+                 io::Executor& timer_loop, ServiceOptions options)
+    : replica_(replica),
+      store_(store),
+      members_(members),
+      clock_(clock),
+      timer_loop_(timer_loop),
+      options_(options),
+      ids_(options.member, clock.wall()) {}
+
+void Service::start() { arm_timer(); }
+
+void Service::arm_timer() {
+  timer_loop_.post_at(clock_.now() + kExpiryInterval, [this] {
+    if (closed_) return;
+    waiters_.expire(clock_.now(), timed_out());
+    arm_timer();
+  });
+}
+
+LogPlace Service::place() const {
+  const replica::ReplicaStatus status = replica_.status();
+  return {status.applied, status.term};
+}
+
+void Service::send(etcdserverpb::InternalRaftRequest& request, io::Executor& loop, Answer answer) {
+  const std::uint64_t id = ids_.next();
+  request.mutable_header()->set_id(id);
+  Bytes bytes = request.SerializeAsString();
+  if (bytes.size() > options_.request_bytes_max) {
+    loop.post([answer = std::move(answer)]() mutable { answer(std::unexpected(too_large())); });
+    return;
+  }
+  waiters_.add(id, clock_.now() + options_.timeout, loop, std::move(answer));
+  replica_.propose(SharedBytes(std::move(bytes)), [this, id](Error error) { waiters_.fail(id, std::move(error)); });
+}
+
+void Service::write(const etcdv2pb::Command& command, io::Executor& loop,
+                    std::move_only_function<void(Result<Written>)> done) {
+  if (makes_too_much(command)) {
+    loop.post([done = std::move(done)]() mutable { done(std::unexpected(too_large())); });
+    return;
+  }
+  etcdserverpb::InternalRaftRequest request;
+  *request.mutable_v2_command() = command;
+  send(request, loop, [done = std::move(done)](Result<apply::Outcome> outcome) mutable {
+    if (!outcome) {
+      done(std::unexpected(std::move(outcome).error()));
+      return;
+    }
+    done(Written{std::get<tree::Outcome<tree::Event>>(std::move(outcome->result)), {outcome->index, outcome->term}});
+  });
+}
+
+void Service::publish(const std::string& name, const std::vector<std::string>& client_urls, io::Executor& loop,
+                      std::move_only_function<void(Result<void>)> done) {
+  etcdserverpb::InternalRaftRequest request;
+  auto& set = *request.mutable_cluster_member_attr_set();
+  set.set_member_id(options_.member);
+  set.mutable_member_attributes()->set_name(name);
+  for (const std::string& url : client_urls) set.mutable_member_attributes()->add_client_urls(url);
+  send(request, loop, without_result(std::move(done)));
+}
+
+void Service::set_cluster_version(const std::string& version, io::Executor& loop,
+                                  std::move_only_function<void(Result<void>)> done) {
+  etcdserverpb::InternalRaftRequest request;
+  request.mutable_cluster_version_set()->set_ver(version);
+  send(request, loop, without_result(std::move(done)));
+}
+
+void Service::confirm_read(io::Executor& loop, std::move_only_function<void(Result<void>)> done) {
+  replica_.read_index([&loop, done = std::move(done)](Result<void> result) mutable {
+    loop.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+  });
+}
+
+void Service::close() {
+  closed_ = true;
+  waiters_.close(stopped());
+}
+
+}  // namespace etcd::service

@@ -1,0 +1,108 @@
+// service/service.h - what a member does for its clients: reads of its state, commands through the log.
+//
+// Life:    constructor -> calls -> close() once the replica has stopped
+// Thread:  any; answers come on the executor that the caller names.
+// Owns:    the waiting requests. Borrows replica, store, members and clock, which must outlive it.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apply/applier.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "codec/proto/v2.pb.h"
+#include "io/clock.h"
+#include "io/executor.h"
+#include "members/table.h"
+#include "mvcc/store.h"
+#include "replica/replica.h"
+#include "service/request_ids.h"
+#include "service/waiters.h"
+#include "tree/event.h"
+#include "tree/refusal.h"
+
+namespace etcdserverpb {
+class InternalRaftRequest;
+}
+
+namespace etcd::service {
+
+struct ServiceOptions {
+  ClusterId cluster = 0;
+  MemberId member = 0;
+  std::uint64_t request_bytes_max = 1'572'864;  // --max-request-bytes, of the encoded command
+  Duration timeout = 7s;                        // 5 s + 2 election time-outs
+};
+
+/// Where in the log an answer stands; X-Raft-Index and X-Raft-Term show it.
+struct LogPlace {
+  Index index;
+  Term term;
+};
+
+struct Written {
+  tree::Outcome<tree::Event> event;
+  LogPlace place;
+};
+
+class Service {
+ public:
+  Service(replica::Replica& replica, mvcc::Store& store, members::Table& members, const io::Clock& clock,
+          io::Executor& timer_loop, ServiceOptions options);
+
+  [[nodiscard]] ClusterId cluster() const { return options_.cluster; }
+  [[nodiscard]] MemberId member() const { return options_.member; }
+
+  /// The state that this member has applied; never waits.
+  [[nodiscard]] mvcc::View view() const { return store_.view(); }
+  [[nodiscard]] LogPlace place() const;
+  [[nodiscard]] bool has_leader() const { return replica_.status().leader != 0; }
+  [[nodiscard]] std::shared_ptr<const members::Membership> membership() const { return members_.current(); }
+  [[nodiscard]] const io::Clock& clock() const { return clock_; }
+
+  /// Begins to watch the time of those who wait.
+  void start();
+
+  /// Proposes a v2 command; `done` is called once, on `loop`, when it has been applied here or has failed.
+  /// Errors: kTooLarge, kTimeout (it may yet be applied), kNoLeader, kStopped; texts as upstream's.
+  void write(const etcdv2pb::Command& command, io::Executor& loop, std::move_only_function<void(Result<Written>)> done);
+
+  /// Tells the cluster this member's name and client URLs.
+  void publish(const std::string& name, const std::vector<std::string>& client_urls, io::Executor& loop,
+               std::move_only_function<void(Result<void>)> done);
+  /// Tells the members which version the whole cluster speaks; the leader's business.
+  void set_cluster_version(const std::string& version, io::Executor& loop,
+                           std::move_only_function<void(Result<void>)> done);
+
+  /// Calls `done` on `loop` once this member has applied all that was committed when this was called.
+  /// Errors: kTimeout, kNoLeader, kStopped.
+  void confirm_read(io::Executor& loop, std::move_only_function<void(Result<void>)> done);
+
+  /// For the apply loop's listener.
+  void applied(std::vector<apply::Outcome> outcomes) { waiters_.deliver(std::move(outcomes)); }
+  /// Answers all that wait: the member has stopped.
+  void close();
+
+  [[nodiscard]] std::size_t waiting() const { return waiters_.count(); }
+
+ private:
+  void arm_timer();
+  /// Gives a command its id and puts it into the log.
+  void send(etcdserverpb::InternalRaftRequest& request, io::Executor& loop, Answer answer);
+
+  replica::Replica& replica_;
+  mvcc::Store& store_;
+  members::Table& members_;
+  const io::Clock& clock_;
+  io::Executor& timer_loop_;
+  const ServiceOptions options_;
+  RequestIds ids_;
+  Waiters waiters_;
+  std::atomic<bool> closed_ = false;
+};
+
+}  // namespace etcd::service

@@ -1,0 +1,1 @@
+"""Plays recorded transcripts against the real binary; see ../README.md."""
