@@ -212,6 +212,12 @@ void Applier::committed(const Result<void>& result, std::shared_ptr<engine::Batc
     return;
   }
   in_flight_ = false;
+  if (!result && result.error().code == ErrorCode::kNoSpace) {
+    // We are stopping: nothing is lost, since a restart finds all of it in the log.
+    listener_.no_space(result.error());
+    std::exchange(stopped_, [] {})();
+    return;
+  }
   if (!result) {
     fail(result.error());
   } else {

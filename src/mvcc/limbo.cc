@@ -17,7 +17,7 @@ void Limbo::seal(std::uint64_t number) {
 
 void Limbo::collect(std::uint64_t oldest) {
   while (!sealed_.empty() && sealed_.front().number <= oldest) {
-    for (const Item& item : sealed_.front().items) item.free(item.object);
+    for (const Item& item : sealed_.front().items) item.free(item.object, nodes_);
     sealed_bytes_ -= sealed_.front().bytes;
     sealed_.pop_front();
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mvcc/entry.h"
+#include "mvcc/node_pool.h"
 
 namespace etcd::mvcc {
 
@@ -22,13 +23,22 @@ class Limbo {
   /// Gives back one count of `entry` when its time has come.
   void retire(const Entry* entry) {
     pending_bytes_ += entry->footprint();
-    pending_.push_back({entry, [](const void* object) { static_cast<const Entry*>(object)->release(); }});
+    pending_.push_back({entry, [](const void* object, NodePool&) { static_cast<const Entry*>(object)->release(); }});
   }
   template <class T>
   void retire_object(const T* object) {
     pending_bytes_ += sizeof(T);
-    pending_.push_back({object, [](const void* erased) { delete static_cast<const T*>(erased); }});
+    pending_.push_back({object, [](const void* erased, NodePool&) { delete static_cast<const T*>(erased); }});
   }
+  /// A node of the tree, whose memory goes back to nodes().
+  template <class Node>
+  void retire_node(const Node* node) {
+    pending_bytes_ += sizeof(Node);
+    pending_.push_back({node, [](const void* erased, NodePool& pool) {
+                          pool.give_back(Node::kKind, const_cast<void*>(erased));
+                        }});
+  }
+  [[nodiscard]] NodePool& nodes() { return nodes_; }
 
   /// All that was retired so far is not reached from state `number` on.
   void seal(std::uint64_t number);
@@ -41,7 +51,7 @@ class Limbo {
  private:
   struct Item {
     const void* object;
-    void (*free)(const void*);
+    void (*free)(const void*, NodePool&);
   };
   struct Sealed {
     std::uint64_t number;
@@ -49,6 +59,7 @@ class Limbo {
     std::vector<Item> items;
   };
 
+  NodePool nodes_;  // lives here because Limbo outlives the tree
   std::vector<Item> pending_;
   std::uint64_t pending_bytes_ = 0;
   std::deque<Sealed> sealed_;  // numbers ascend

@@ -45,7 +45,9 @@ Store::Store(engine::Engine& engine, const io::Clock& clock, const StoreOptions&
     : engine_(engine), clock_(clock), options_(options), tree_(limbo_), tail_(limbo_) {}
 
 Store::~Store() {
+  constexpr std::uint64_t kNobody = ~std::uint64_t{0};
   CHECK(!in_txn_, "a transaction is open at revision {}", revision_);
+  CHECK(epochs_.oldest_pin(kNobody) == kNobody, "a view outlives the store at revision {}", revision_);
   for (const Change& change : changes_) {
     if (change.previous != nullptr) limbo_.retire(change.previous);
   }

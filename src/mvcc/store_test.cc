@@ -225,9 +225,8 @@ TEST(StoreTest, AnAbortedTransactionLeavesNoTrace) {
   }
   member->check_invariants();
   EXPECT_EQ(member->revision(), 4);
-  const View view = member->view();
-  EXPECT_EQ(view.get("a")->value(), "1");
-  EXPECT_EQ(keys_at(view, KeyRange::from("")), std::vector<Bytes>{"a"});
+  EXPECT_EQ(member->view().get("a")->value(), "1");
+  EXPECT_EQ(keys_at(member->view(), KeyRange::from("")), std::vector<Bytes>{"a"});
   EXPECT_EQ(member.put("a", "4"), 5);
   member.flush();
   member.open();

@@ -47,36 +47,54 @@ class Reader::HistoryReads {
 
   /// The version of the key of `newest`, which is newer than `revision`, as of `revision`; null when it was not alive.
   Result<EntryRef> version_at(const Entry& newest, std::int64_t revision) {
+    ETCD_TRY(const Before before, walk_to(newest, revision));
+    if (!before.alive) return EntryRef();
+    ETCD_TRY(const std::optional<HistoryRecord> record, find(before.revision));
+    if (!record.has_value()) return gone(before.revision, revision);
+    return entry_of(*record);
+  }
+
+  /// Whether there was such a version; needs one read less.
+  Result<bool> was_alive_at(const Entry& newest, std::int64_t revision) {
+    ETCD_TRY(const Before before, walk_to(newest, revision));
+    return before.alive;
+  }
+
+ private:
+  /// The version that was the newest at some revision.
+  struct Before {
+    bool alive;  // false: a tombstone, or none at all
+    Revision revision{};
+  };
+
+  Result<Before> walk_to(const Entry& newest, std::int64_t revision) {
     Revision at = newest.revision();
     std::optional<Links> links = decode_links(at, newest.links());
     bool creation = !newest.is_tombstone() && newest.version() == 1;
-    std::optional<HistoryRecord> record;
     for (;;) {
       CHECK(links.has_value(), "links of revision {}.{}", at.main, at.sub);
       const auto readable = std::find_if(links->begin(), links->end(),
                                          [revision](const Revision& link) { return link.main <= revision; });
       if (readable == links->begin()) {
-        // The version before this one is the answer, or there is none. What lies before a creation is a tombstone.
-        if (links->empty() || creation) return EntryRef();
-        ETCD_TRY(record, find(links->front()));
-        if (!record.has_value()) return gone(links->front(), revision);
-        return record->tombstone ? EntryRef() : entry_of(*record);
+        // The version before this one is the answer, or there is none. What lies before a creation is a tombstone, and
+        // before a tombstone or a later version is a live one.
+        if (links->empty() || creation) return Before{.alive = false};
+        return Before{.alive = true, .revision = links->front()};
       }
       at = *(readable - 1);
-      ETCD_TRY(record, find(at));
+      ETCD_TRY(const std::optional<HistoryRecord> record, find(at));
       if (!record.has_value()) return gone(at, revision);
       links = decode_links(at, record->links);
       creation = false;
       if (!record->tombstone) {
-        const Result<KeyValue> kv = decode_key_value(record->encoded);
-        creation = kv.has_value() && kv->version == 1;
+        ETCD_TRY(const KeyValue kv, decode_key_value(record->encoded));
+        creation = kv.version == 1;
       }
     }
   }
 
- private:
   /// A record on the way to the version at `revision` is not there.
-  [[nodiscard]] Result<EntryRef> gone(Revision missing, std::int64_t revision) const {
+  [[nodiscard]] std::unexpected<Error> gone(Revision missing, std::int64_t revision) const {
     // A walk for a readable revision meets no record that compaction deletes, so either a compaction has come since the
     // view was taken (it is published before it deletes anything), or the table is damaged.
     const std::int64_t compacted = reader_.store_->compacted();
@@ -144,10 +162,8 @@ Result<std::uint64_t> Reader::count(const KeyRange& range, std::int64_t revision
   if (is_latest(revision)) return count(range);
   ETCD_TRY_VOID(check_readable(revision));
   HistoryReads reads(*this);
-  return tree_.count_at(range, revision, [&reads, revision](const Entry& entry) -> Result<bool> {
-    ETCD_TRY(const EntryRef older, reads.version_at(entry, revision));
-    return static_cast<bool>(older);
-  });
+  return tree_.count_at(range, revision,
+                        [&reads, revision](const Entry& entry) { return reads.was_alive_at(entry, revision); });
 }
 
 const Entry* Reader::first_in(const KeyRange& range) const {

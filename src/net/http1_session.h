@@ -2,10 +2,11 @@
 //
 // Life:    make_http1_session() -> as net/session.h
 // Thread:  the connection's net loop only.
-// Owns:    input that waits, output that waits, the request being read. Borrows host, handler and options, which outlive it.
+// Owns:    input that waits, output that waits, the request being read. Borrows host, handler and options, which must
+//          outlive it.
 // Source:  RFC 9110, RFC 9112; what Go's net/http answers where etcd's users can see it.
-// Format:  Boost.Beast's parser reads the head and the body's framing. It sees a head when it is there as a whole, so that
-//          an answer does not depend on where the network cut the bytes.
+// Parser:  Boost.Beast's, for the head and the body's framing. It sees a head when it is there as a whole, so that an
+//          answer does not depend on where the network cut the bytes.
 //
 //             first byte           head complete        body complete
 //   idle ------------------> head ---------------> body ------------> answering --- start() ---> streaming
@@ -17,8 +18,8 @@
 //    +-------------------------------- the connection is kept ------------+-------------------------+
 //
 // Order:   one request at a time. Further requests of a pipeline wait as bytes until the one before is answered.
-// Leaving: EOF while a request is being answered is a half-closed client, who still gets that answer; EOF during a stream
-//          means that the client has left.
+// Leaving: EOF while a request is being answered is a half-closed client, who still gets that answer; EOF during a
+//          stream means that the client has left.
 // Memory:  an idle session holds about half a kilobyte and no buffer. A busy one holds at most
 //            - one head, as bytes and parsed: 2 * header_bytes_max + 64 B * header_fields_max, and then
 //            - one body: 2 * body_bytes_max while it grows,
@@ -44,7 +45,8 @@ struct Http1Options {
   Duration write_timeout = std::chrono::minutes(5);    // without the client taking a byte. 0: none
 };
 
-std::unique_ptr<Session> make_http1_session(SessionHost& host, Handler& handler, Peer peer, const Http1Options& options);
+std::unique_ptr<Session> make_http1_session(SessionHost& host, Handler& handler, Peer peer,
+                                            const Http1Options& options);
 
 /// "Not Found" of 404; empty when there is no such status. Source: RFC 9110 15, with Go's words.
 std::string_view reason_phrase(int status);

@@ -1,9 +1,14 @@
 #include "net/http1_session.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <deque>
-#include <optional>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "base/rng.h"
 #include "net/date.h"
@@ -144,9 +149,9 @@ std::string answer(std::string_view body, std::string_view version = "HTTP/1.1",
 std::string refusal(int status, std::string_view detail = {}) {
   std::string body = fmt::format("{} {}", status, reason_phrase(status));
   if (!detail.empty()) body += fmt::format(": {}", detail);
-  return fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{}",
-      status, reason_phrase(status), kDate, body.size(), body);
+  const std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\n", status,
+                                       reason_phrase(status));
+  return fmt::format("{}{}Content-Length: {}\r\nConnection: close\r\n\r\n{}", head, kDate, body.size(), body);
 }
 
 struct Row {
@@ -225,8 +230,10 @@ std::vector<Row> rows() {
       {"length list", put + "Content-Length: 1, 1\r\n\r\nv", refusal(400), true},
       {"length too long", put + "Content-Length: 99999999999999999999\r\n\r\n", refusal(400), true},
       {"two lengths", put + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nv", refusal(400), true},
-      {"length and coding", put + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", refusal(400), true},
-      {"coding and length", put + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", refusal(400), true},
+      {"length and coding", put + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", refusal(400),
+       true},
+      {"coding and length", put + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", refusal(400),
+       true},
       {"coding twice", put + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", refusal(400),
        true},
       {"other coding", put + "Transfer-Encoding: gzip\r\n\r\n", refusal(501, "Unsupported transfer encoding"), true},
@@ -386,7 +393,8 @@ TEST(Http1Session, UnsentOutputHoldsBackFurtherRequests) {
 TEST(Http1Session, Streams) {
   const std::string head = "HTTP/1.1 200 OK\r\n" + std::string(kDate);
   Wire wire;
-  EXPECT_EQ(wire.feed("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n"), head + "Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+  EXPECT_EQ(wire.feed("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n"),
+            head + "Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
   const std::shared_ptr<Exchange> exchange = wire.handler_.kept_[0];
   exchange->write("");  // would be the end, if it were sent
   exchange->write(std::string(20, 'x'));
@@ -648,7 +656,8 @@ TEST(Http1Session, ChunkLinesAreBounded) {
 
 TEST(Http1Session, AnySplitOfManyHostileInputsIsSafe) {
   // No assertion on what comes out: the sanitizers and the parser's assertions are the judges.
-  const std::string alphabet("GETPU /%2f\r\n\r\n:;,0123456789abcHTTP/1.1\r\nHost: h\r\n\r\nTransfer-Encoding: chunked\r\n");
+  const std::string alphabet(
+      "GETPU /%2f\r\n\r\n:;,0123456789abcHTTP/1.1\r\nHost: h\r\n\r\nTransfer-Encoding: chunked\r\n");
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Rng rng(seed);

@@ -4,9 +4,9 @@
 // Thread:  as io::Executor; stop() from outside the loop, once. What lives on context() belongs to the loop's thread.
 // Owns:    one thread, its queue and its timers. Borrows nothing; the clock is the machine's.
 //
-// Waking a thread costs more than a request, so tasks wait in a queue of our own: the first one wakes the loop, and what
-// comes before the loop has looked needs no further wake-up. The loop takes the queue as a whole. Between two such batches
-// sockets get their turn.
+// Waking a thread costs more than a request, so tasks wait in a queue of our own: the first one wakes the loop, and
+// what comes before the loop has looked needs no further wake-up. The loop takes the queue as a whole. Between two such
+// batches sockets get their turn.
 //
 //          post wakes           the loop takes the queue
 //   asleep ----------> woken -----------------------------> running ---> queue empty: asleep

@@ -19,7 +19,6 @@
 #include <cstring>
 #include <latch>
 #include <mutex>
-#include <optional>
 #include <system_error>
 #include <unordered_map>
 #include <utility>

@@ -1,9 +1,10 @@
 // net/server.h - the socket shell: listeners and connections, each connection with its session on one loop for life.
 //
 // Life:    constructor -> listen()* -> start() -> stop() -> destructor (which stops, too)
-// Thread:  constructor, listen(), start() and stop() from one thread that is none of the loops; the rest any. The handler
-//          is called on every loop, at the same time.
-// Owns:    listeners and connections. Borrows loops and handler, which must outlive it; several servers may share loops.
+// Thread:  constructor, listen(), start() and stop() from one thread that is none of the loops; the rest any. The
+//          handler is called on every loop, at the same time.
+// Owns:    listeners and connections. Borrows loops and handler, which must outlive it. Several servers may share
+//          loops.
 // Errors:  a connection's trouble ends that connection and nothing else.
 //
 //   loop 0:  listener --accept--+--> loop 0: connection, session      A connection looks at its first bytes:

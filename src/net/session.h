@@ -1,8 +1,8 @@
 // net/session.h - one connection's protocol as bytes in, bytes out; what carries the bytes stays outside.
 //
 // Life:    made for a connection -> receive()* with the client's bytes, sent() for its own -> finished() -> destroyed.
-//          After every call, and after SessionHost::output_ready(), the host calls resume(), sends output(), reports that
-//          by sent(), and looks at wants_input(), deadline() and finished().
+//          After every call, and after SessionHost::output_ready(), the host calls resume(), sends output(), reports
+//          that by sent(), and looks at wants_input(), deadline() and finished().
 // Thread:  the connection's net loop only.
 // Owns:    its protocol state. Borrows the host, which must outlive it.
 //

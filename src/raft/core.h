@@ -52,7 +52,8 @@ struct Options {
   MemberId id = 0;
   int election_ticks = 10;  // a follower campaigns after election_ticks to 2 * election_ticks - 1 of silence
   int heartbeat_ticks = 1;  // a leader's heartbeats are this far apart; less than election_ticks
-  Index applied;            // on restart: what the state machine holds; entries up to it are not handed out again
+  Index applied;  // on restart: what the state machine holds; entries up to it are not handed out again. May be ahead
+                  // of the saved commit index, not of the saved log.
   bool async_storage_writes = false;
 
   std::uint64_t message_bytes_max = kNoLimit;  // encoded entries in one kApp; 0: one entry per message

@@ -288,6 +288,7 @@ void Replica::take(raft::Ready ready) {
       for (Held& held : std::exchange(held_, {})) {
         propose_now(held.deadline, std::move(held.command), std::move(held.refused));
       }
+      if (!reads_asked_.empty()) ask_read_round();  // the old leader's answer may never come
     }
   }
   for (const raft::ReadState& state : ready.read_states) {

@@ -213,14 +213,19 @@ void Member::build_handlers() {
   peer_front_->route("/version", *version_);
 }
 
-Result<void> Member::publish() {
-  // Retried by whoever starts us, not here: a member alone either commits at once or its disk has failed.
-  const auto wait_for = [&](auto&& propose) -> Result<void> {
+Result<void> Member::wait_for(const std::function<void(std::move_only_function<void(Result<void>)>)>& call) {
+  // A time-out says nothing but that a replay, or an election, takes long.
+  for (;;) {
     std::promise<Result<void>> promise;
-    std::future<Result<void>> done = promise.get_future();
-    propose([&promise](Result<void> result) { promise.set_value(std::move(result)); });
-    return done.get();
-  };
+    call([&promise](Result<void> result) { promise.set_value(std::move(result)); });
+    Result<void> result = promise.get_future().get();
+    if (result || result.error().code != ErrorCode::kTimeout || fault()) return result;
+  }
+}
+
+Result<void> Member::publish() {
+  // Once a linearizable read has gone through, the log has been replayed and there is a leader.
+  ETCD_TRY_VOID(wait_for([&](auto done) { service_->confirm_read(*workers_loop_, std::move(done)); }));
   ETCD_TRY_VOID(wait_for([&](auto done) {
     service_->publish(options_.name, texts_of(options_.advertise_client_urls), *workers_loop_, std::move(done));
   }));

@@ -60,7 +60,9 @@ class Member final : private replica::Observer {
   Result<void> bind();
   Result<void> bind(net::Server& server, const config::UrlList& urls);
   void build_handlers();
+  /// Tells the cluster our name, URLs and version, once the log has been replayed.
   Result<void> publish();
+  Result<void> wait_for(const std::function<void(std::move_only_function<void(Result<void>)>)>& call);
   void stop_loops();
 
   void applied(std::vector<apply::Outcome> outcomes) override;

@@ -271,13 +271,12 @@ TEST_F(Tree, ExpiryMeetsOnlyTheDeadlineItWasMeantFor) {
 
 TEST_F(Tree, APathAsDeepAsItIsLong) {
   Bytes path;
-  for (int depth = 0; depth < 20000; ++depth) path += "/a";
-  const std::string before = listed("/");
+  for (int depth = 0; depth < 3000; ++depth) path += "/a";
   Command deep = command(Command::CREATE, path, "x");
   ASSERT_TRUE(write(deep).has_value());
   EXPECT_EQ(listed(path), path + "=x");
   const mvcc::View view = store_->view();
-  EXPECT_EQ(tree::read(view, "/", {.recursive = true}, 0)->size(), 20001u);
+  EXPECT_EQ(tree::read(view, "/", {.recursive = true}, 0)->size(), 3001u);
 }
 
 /// The rules once more, as simply as can be: a map of paths. Random commands must have the same effect on both.
