@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "codec/proto/raft_internal.pb.h"
+#include "members/id.h"
 #include "tree/path.h"
 
 namespace etcd::service {
@@ -42,6 +43,7 @@ Service::Service(replica::Replica& replica, mvcc::Store& store, members::Table& 
       clock_(clock),
       timer_loop_(timer_loop),
       options_(options),
+      cluster_hex_(members::hex_id(options.cluster)),
       ids_(options.member, clock.wall()) {}
 
 void Service::start() { arm_timer(); }

@@ -54,7 +54,8 @@ class Service {
   Service(replica::Replica& replica, mvcc::Store& store, members::Table& members, const io::Clock& clock,
           io::Executor& timer_loop, ServiceOptions options);
 
-  [[nodiscard]] ClusterId cluster() const { return options_.cluster; }
+  /// The cluster's id as it is written everywhere: lower-case hex.
+  [[nodiscard]] const std::string& cluster_hex() const { return cluster_hex_; }
   [[nodiscard]] MemberId member() const { return options_.member; }
 
   /// The state that this member has applied; never waits.
@@ -100,6 +101,7 @@ class Service {
   const io::Clock& clock_;
   io::Executor& timer_loop_;
   const ServiceOptions options_;
+  const std::string cluster_hex_;
   RequestIds ids_;
   Waiters waiters_;
   std::atomic<bool> closed_ = false;

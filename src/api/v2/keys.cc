@@ -4,7 +4,6 @@
 
 #include "api/v2/json.h"
 #include "api/v2/key_request.h"
-#include "members/id.h"
 #include "net/front.h"
 #include "tree/read.h"
 
@@ -21,7 +20,7 @@ net::Response json_response(const service::Service& service, int status, std::in
   net::Response response;
   response.status = status;
   response.headers.add("Content-Type", "application/json");
-  response.headers.add("X-Etcd-Cluster-Id", members::hex_id(service.cluster()));
+  response.headers.add("X-Etcd-Cluster-Id", service.cluster_hex());
   response.headers.add("X-Etcd-Index", std::to_string(index));
   return response;
 }
