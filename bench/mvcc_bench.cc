@@ -36,8 +36,9 @@ std::uint64_t key_count() {
 Bytes key_of(std::uint64_t number) {
   char text[101];
   const std::uint64_t spread = number * 0x9E3779B97F4A7C15u;
-  std::snprintf(text, sizeof(text), "/registry/pods/namespace-%03u/%016llx-%0*llu", static_cast<unsigned>(spread >> 32) % 500,
-                static_cast<unsigned long long>(spread), 100 - 46, static_cast<unsigned long long>(number));
+  std::snprintf(text, sizeof(text), "/registry/pods/namespace-%03u/%016llx-%0*llu",
+                static_cast<unsigned>(spread >> 32) % 500, static_cast<unsigned long long>(spread), 100 - 46,
+                static_cast<unsigned long long>(number));
   return text;
 }
 
@@ -49,7 +50,9 @@ double rss_anon_mb() {
   return 0;
 }
 
-void must(const Result<void>& result) { CHECK(result.has_value(), "{}", result.error().message); }
+void must(const Result<void>& result) {
+  CHECK(result.has_value(), "{}", result.error().message);
+}
 
 class World {
  public:
@@ -201,11 +204,11 @@ void BM_RangeOf1000(benchmark::State& state) {
   for (auto _ : state) {
     reply.clear();
     const View view = store.view();
-    const Result<bool> more = view.range(KeyRange::from(key_of(rng.below(key_count() / 2))), {.limit = 1000},
-                                         [&](const Entry& entry) {
-                                           reply.append(entry.encoded());
-                                           return true;
-                                         });
+    const Result<bool> more =
+        view.range(KeyRange::from(key_of(rng.below(key_count() / 2))), {.limit = 1000}, [&](const Entry& entry) {
+          reply.append(entry.encoded());
+          return true;
+        });
     benchmark::DoNotOptimize(more.has_value());
   }
 }
@@ -214,7 +217,8 @@ BENCHMARK(BM_RangeOf1000)->Unit(benchmark::kMicrosecond);
 void BM_Count(benchmark::State& state) {
   Store& store = World::the().store();
   for (auto _ : state) {
-    benchmark::DoNotOptimize(store.view().count(KeyRange::between("/registry/pods/namespace-100", "/registry/pods/namespace-300")));
+    benchmark::DoNotOptimize(
+        store.view().count(KeyRange::between("/registry/pods/namespace-100", "/registry/pods/namespace-300")));
   }
 }
 BENCHMARK(BM_Count)->Unit(benchmark::kMicrosecond);

@@ -4,7 +4,8 @@
 // Thread:  commit() on one loop (store); snapshot() and a Snapshot's reads on any thread, each Snapshot on one.
 // Owns:    its files. Keys are at most 511 bytes (LMDB's limit) and never empty; values up to 2 GiB.
 // Durable: a batch is there whole or not at all, and once commit() has returned it survives a crash.
-// Errors:  kNoSpace from commit(): nothing of the batch is there, and the same batch may be tried again. Any other error
+// Errors:  kNoSpace from commit(): nothing of the batch is there, and the same batch may be tried again. Any other
+// error
 //          from commit() leaves the engine dead: each later call repeats it.
 #pragma once
 #include <cstdint>

@@ -68,10 +68,13 @@ class LmdbHome final : public Home {
 
 Rows rows_of(const Snapshot& snapshot, TableId table, BytesView from = {}) {
   Rows rows;
-  EXPECT_TRUE(snapshot.scan(table, from, [&](BytesView key, BytesView value) {
-    rows.emplace(key, value);
-    return true;
-  }).has_value());
+  EXPECT_TRUE(snapshot
+                  .scan(table, from,
+                        [&](BytesView key, BytesView value) {
+                          rows.emplace(key, value);
+                          return true;
+                        })
+                  .has_value());
   return rows;
 }
 
@@ -134,8 +137,8 @@ TEST_P(EngineContract, ScansGoBothWaysFromAnyKey) {
     const char* forward;
     const char* back;
   };
-  const Row rows[] = {{"", "bdf", "fdb"}, {"a", "bdf", ""}, {"b", "bdf", "b"}, {"c", "df", "b"},
-                      {"f", "f", "fdb"},  {"g", "", "fdb"}};
+  const Row rows[] = {{"", "bdf", "fdb"}, {"a", "bdf", ""},  {"b", "bdf", "b"},
+                      {"c", "df", "b"},   {"f", "f", "fdb"}, {"g", "", "fdb"}};
   for (const Row& row : rows) {
     Bytes forward, back;
     const auto collect = [](Bytes& out) {
@@ -306,7 +309,7 @@ class LmdbTest : public testing::Test {
 TEST_F(LmdbTest, TheFileIsPrivateAndNothingElseIsLeft) {
   const auto engine = open();
   ASSERT_TRUE(engine.has_value());
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(stat(file().c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   EXPECT_EQ(*directory_->list(), (std::vector<std::string>{"store.mdb", "store.mdb-lock"}));

@@ -44,8 +44,12 @@ std::unexpected<Error> lmdb_failure(int code, const std::string& name, const cha
   return std::unexpected(error_of(code, name, doing));
 }
 
-MDB_val to_val(BytesView bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
-BytesView to_view(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
+MDB_val to_val(BytesView bytes) {
+  return {bytes.size(), const_cast<char*>(bytes.data())};
+}
+BytesView to_view(const MDB_val& value) {
+  return {static_cast<const char*>(value.mv_data), value.mv_size};
+}
 
 struct EnvCloser {
   void operator()(MDB_env* env) const { mdb_env_close(env); }
@@ -81,7 +85,7 @@ Result<OpenEnv> open_env(const std::string& path, std::span<const std::string> n
   mdb_env_stat(open.env.get(), &stat);
   int fd = -1;
   mdb_env_get_fd(open.env.get(), &fd);
-  struct stat file {};
+  struct stat file{};
   if (fstat(fd, &file) != 0) return lmdb_failure(errno, path, "stat");
   const std::uint64_t needed = (std::uint64_t{info.me_last_pgno} + 1) * stat.ms_psize;
   if (static_cast<std::uint64_t>(file.st_size) < needed) {
@@ -123,7 +127,10 @@ Result<void> make_file(io::Directory& directory, std::span<const std::string> ta
 class LmdbEngine final : public Engine {
  public:
   LmdbEngine(std::string path, OpenEnv open, const LmdbOptions& options)
-      : path_(std::move(path)), env_(std::move(open.env)), tables_(std::move(open.tables)), map_bytes_(options.map_bytes) {
+      : path_(std::move(path)),
+        env_(std::move(open.env)),
+        tables_(std::move(open.tables)),
+        map_bytes_(options.map_bytes) {
     MDB_envinfo info{};
     mdb_env_info(env_.get(), &info);
     map_bytes_ = info.me_mapsize;
@@ -172,7 +179,7 @@ class LmdbEngine final : public Engine {
     Usage usage;
     usage.bytes_in_use = bytes_in_use_.load(std::memory_order_relaxed);
     int fd = -1;
-    struct stat file {};
+    struct stat file{};
     mdb_env_get_fd(env_.get(), &fd);
     if (fstat(fd, &file) == 0) usage.bytes_file = static_cast<std::uint64_t>(file.st_blocks) * 512;
     return usage;
@@ -208,8 +215,8 @@ class LmdbEngine final : public Engine {
     return mdb_txn_commit(txn);
   }
 
-  /// True when LMDB has given up: the write of the page that names the root failed, which takes no space on a file system
-  /// that writes in place.
+  /// True when LMDB has given up: the write of the page that names the root failed, which takes no space on a file
+  /// system that writes in place.
   bool has_panicked() {
     MDB_txn* txn = nullptr;
     if (mdb_txn_begin(env_.get(), nullptr, MDB_RDONLY, &txn) != 0) return true;
@@ -286,8 +293,8 @@ class LmdbEngine final : public Engine {
 
   mutable std::mutex mu_;  // guards all below; held for moments only
   mutable std::condition_variable none_active_;
-  mutable std::uint64_t active_ = 0;        // snapshots
-  mutable std::vector<MDB_txn*> idle_;      // reset read transactions: a renewed one takes no lock of LMDB's
+  mutable std::uint64_t active_ = 0;    // snapshots
+  mutable std::vector<MDB_txn*> idle_;  // reset read transactions: a renewed one takes no lock of LMDB's
   mutable std::uint64_t map_bytes_;
 };
 
@@ -316,7 +323,8 @@ class LmdbEngine::LmdbSnapshot final : public Snapshot {
     MDB_val key = to_val(from);
     MDB_val value{};
     int code = mdb_cursor_get(cursor.get(), &key, &value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
-    while (code == 0 && visit(to_view(key), to_view(value))) code = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT);
+    while (code == 0 && visit(to_view(key), to_view(value)))
+      code = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT);
     if (code != 0 && code != MDB_NOTFOUND) return lmdb_failure(code, engine_.path_, "scan");
     return {};
   }
@@ -335,7 +343,8 @@ class LmdbEngine::LmdbSnapshot final : public Snapshot {
         code = mdb_cursor_get(cursor.get(), &key, &value, MDB_PREV);
       }
     }
-    while (code == 0 && visit(to_view(key), to_view(value))) code = mdb_cursor_get(cursor.get(), &key, &value, MDB_PREV);
+    while (code == 0 && visit(to_view(key), to_view(value)))
+      code = mdb_cursor_get(cursor.get(), &key, &value, MDB_PREV);
     if (code != 0 && code != MDB_NOTFOUND) return lmdb_failure(code, engine_.path_, "scan back");
     return {};
   }

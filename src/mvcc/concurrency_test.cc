@@ -56,8 +56,8 @@ TEST(EpochsTest, ThreadsPinAndLetGo) {
   EXPECT_EQ(epochs.oldest_pin(77), 77u);
 }
 
-/// Every revision r >= 3 writes r to "counter" and to one of 200 keys, and keeps the sum over those keys in "sum". So any
-/// single revision can be checked from what it holds.
+/// Every revision r >= 3 writes r to "counter" and to one of 200 keys, and keeps the sum over those keys in "sum". So
+/// any single revision can be checked from what it holds.
 TEST(StoreConcurrency, EveryViewIsOneRevisionWhileWritesCommitsAndCompactionsGoOn) {
   engine::MemoryDisk disk;
   const auto engine = engine::open_memory(disk, kTables);

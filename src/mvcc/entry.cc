@@ -133,8 +133,8 @@ EntryRef Entry::make(const Parts& parts) {
 EntryRef Entry::make_encoded(BytesView encoded, std::uint32_t key_offset, std::uint32_t key_size, Revision revision,
                              bool tombstone, const Attributes& attributes, std::uint32_t position, BytesView links) {
   const std::size_t attributes_size = attributes.is_default() ? 0 : 16;
-  CHECK(encoded.size() <= 0xFFFFFFFFu && links.size() <= 0xFFFFu && key_offset <= 0xFF, "{} bytes, {} of links, key at {}",
-        encoded.size(), links.size(), key_offset);
+  CHECK(encoded.size() <= 0xFFFFFFFFu && links.size() <= 0xFFFFu && key_offset <= 0xFF,
+        "{} bytes, {} of links, key at {}", encoded.size(), links.size(), key_offset);
   void* memory = ::operator new(sizeof(Entry) + encoded.size() + attributes_size + links.size());
   auto* entry = new (memory) Entry();
   entry->encoded_size_ = static_cast<std::uint32_t>(encoded.size());

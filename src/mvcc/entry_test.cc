@@ -22,11 +22,15 @@ TEST(KeyValueBytes, KnownForms) {
     Bytes bytes;
   };
   const Row rows[] = {
-      {"first put", {"foo", 2, 2, 1, "bar", 0}, Bytes("\x0a\x03"
-                                                      "foo\x10\x02\x18\x02\x20\x01\x2a\x03"
-                                                      "bar")},
-      {"key only", {"foo", 0, 0, 0, "", 0}, Bytes("\x0a\x03"
-                                                  "foo")},
+      {"first put",
+       {"foo", 2, 2, 1, "bar", 0},
+       Bytes("\x0a\x03"
+             "foo\x10\x02\x18\x02\x20\x01\x2a\x03"
+             "bar")},
+      {"key only",
+       {"foo", 0, 0, 0, "", 0},
+       Bytes("\x0a\x03"
+             "foo")},
       {"two-byte numbers", {"k", 300, 301, 2, "", 7}, Bytes("\x0a\x01k\x10\xac\x02\x18\xad\x02\x20\x02\x30\x07")},
       {"negative lease", {"k", 0, 0, 0, "", -1}, Bytes("\x0a\x01k\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")},
       {"nothing", {}, Bytes()},
@@ -43,10 +47,11 @@ TEST(KeyValueBytes, KnownForms) {
 }
 
 TEST(KeyValueBytes, OrderAndUnknownFieldsDoNotMatter) {
-  const Bytes bytes("\x18\x02\x0a\x01k\x72\x02zz\x79"
-                    "12345678\x7d"
-                    "1234\x78\x01",
-                    25);
+  const Bytes bytes(
+      "\x18\x02\x0a\x01k\x72\x02zz\x79"
+      "12345678\x7d"
+      "1234\x78\x01",
+      25);
   const Result<KeyValue> kv = decode_key_value(bytes);
   ASSERT_TRUE(kv.has_value()) << kv.error().message;
   EXPECT_EQ(*kv, (KeyValue{"k", 0, 2, 0, "", 0}));
@@ -112,7 +117,7 @@ TEST(EntryTest, CountsItsOwners) {
   one = nullptr;
   EXPECT_EQ(two->key(), "k");
   two = std::move(three);
-  EXPECT_FALSE(three);  // NOLINT: moved-from is null
+  EXPECT_FALSE(three);                                   // NOLINT: moved-from is null
   EXPECT_EQ(EntryRef::adopt(two.detach())->key(), "k");  // the sanitizers see a leak or a double free
 }
 

@@ -91,8 +91,8 @@ Bytes encode_history_record(const HistoryRecord& record) {
         "revision {}.{} has no key", record.revision.main, record.revision.sub);
   const bool has_attributes = !record.attributes.is_default();
   const bool has_links = record.position != 1;
-  CHECK(has_links || record.links.empty(), "revision {}.{} is the first of its key and has links",
-        record.revision.main, record.revision.sub);
+  CHECK(has_links || record.links.empty(), "revision {}.{} is the first of its key and has links", record.revision.main,
+        record.revision.sub);
   std::size_t size = kCrcBytes + 1 + record.encoded.size();
   if (has_links) size += varint_size(record.position) + varint_size(record.links.size()) + record.links.size();
   if (has_attributes) size += 16;

@@ -34,9 +34,8 @@ class Limbo {
   template <class Node>
   void retire_node(const Node* node) {
     pending_bytes_ += sizeof(Node);
-    pending_.push_back({node, [](const void* erased, NodePool& pool) {
-                          pool.give_back(Node::kKind, const_cast<void*>(erased));
-                        }});
+    pending_.push_back(
+        {node, [](const void* erased, NodePool& pool) { pool.give_back(Node::kKind, const_cast<void*>(erased)); }});
   }
   [[nodiscard]] NodePool& nodes() { return nodes_; }
 

@@ -45,7 +45,9 @@ std::optional<Links> decode_links(Revision owner, BytesView bytes) {
   return links;
 }
 
-std::size_t link_count(std::uint32_t position) { return tree_sizes(position - 1).size(); }
+std::size_t link_count(std::uint32_t position) {
+  return tree_sizes(position - 1).size();
+}
 
 NextLinks links_on_top(Revision revision, const Links& links, std::uint32_t position, std::int64_t compacted) {
   const auto sizes = tree_sizes(position - 1);

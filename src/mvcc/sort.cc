@@ -39,7 +39,9 @@ std::size_t shared_past(const std::vector<Item>& items, const Group& group) {
     const BytesView key = items[place].entry->key().substr(group.depth);
     shared = std::min(shared, key.size());
     if (std::memcmp(first.data(), key.data(), shared) == 0) continue;
-    shared = static_cast<std::size_t>(std::mismatch(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(shared), key.begin()).first - first.begin());
+    shared = static_cast<std::size_t>(
+        std::mismatch(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(shared), key.begin()).first -
+        first.begin());
   }
   return shared;
 }
@@ -73,9 +75,8 @@ void sort_by_key(std::vector<const Entry*>& entries) {
       if (after - run > 1) {
         // Keys that end within these bytes differ in trailing zeros only: the shorter is the smaller.
         const std::size_t depth = group.depth + 8;
-        const auto longer = std::partition(run, after, [depth](const Item& item) {
-          return item.entry->key().size() <= depth;
-        });
+        const auto longer =
+            std::partition(run, after, [depth](const Item& item) { return item.entry->key().size() <= depth; });
         std::sort(run, longer, [](const Item& left, const Item& right) {
           return left.entry->key().size() < right.entry->key().size();
         });

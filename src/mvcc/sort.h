@@ -8,9 +8,9 @@
 
 namespace etcd::mvcc {
 
-/// Sorts by key, bytewise. Keys are compared eight bytes at a time and what a group has in common is skipped, since keys
-/// mostly share long beginnings and each look at one is a cache miss.
-/// Source: multikey quicksort with cached characters (Bentley and Sedgewick 1997; Ng and Kakehi 2007).
+/// Sorts by key, bytewise. Keys are compared eight bytes at a time and what a group has in common is skipped, since
+/// keys mostly share long beginnings and each look at one is a cache miss. Source: multikey quicksort with cached
+/// characters (Bentley and Sedgewick 1997; Ng and Kakehi 2007).
 void sort_by_key(std::vector<const Entry*>& entries);
 
 }  // namespace etcd::mvcc

@@ -116,9 +116,9 @@ Result<std::vector<const Entry*>> Store::load_entries(const engine::Snapshot& sn
       return left->key() == right->key();
     });
     if (twice == entries.end()) return entries;
-    error = Error{ErrorCode::kCorrupt,
-                  fmt::format("table {}, revisions {} and {}: both are the newest version of one key", kHistoryTable,
-                              twice[0]->mod_revision(), twice[1]->mod_revision())};
+    error =
+        Error{ErrorCode::kCorrupt, fmt::format("table {}, revisions {} and {}: both are the newest version of one key",
+                                               kHistoryTable, twice[0]->mod_revision(), twice[1]->mod_revision())};
   }
   for (const Entry* entry : entries) EntryRef::adopt(entry);
   if (!scanned.has_value()) return std::unexpected(std::move(scanned).error());
@@ -289,7 +289,7 @@ Result<bool> Store::walk_history(engine::Batch& batch, const SliceBudget& budget
   bool cut = false;
   std::optional<Error> error;
   ETCD_TRY_VOID(snapshot->scan(options_.history, history_key(walk_), [&](BytesView key, BytesView value) {
-    if (records >= budget.records || (records % 64 == 63 && clock_.now() >= end)) {
+    if (records >= budget.records || (records % 16 == 15 && clock_.now() >= end)) {
       cut = true;
       return false;
     }
@@ -325,8 +325,8 @@ Result<bool> Store::walk_history(engine::Batch& batch, const SliceBudget& budget
 
 void Store::check_invariants() const {
   tree_.check_invariants();
-  CHECK(finished_ <= scheduled_ && scheduled_ <= revision_, "finished {} scheduled {} revision {}", finished_, scheduled_,
-        revision_);
+  CHECK(finished_ <= scheduled_ && scheduled_ <= revision_, "finished {} scheduled {} revision {}", finished_,
+        scheduled_, revision_);
   CHECK(published_revision_ <= revision_ && committed_ <= taken_revision_ && taken_revision_ <= revision_,
         "published {} committed {} taken {} revision {}", published_revision_.load(), committed_, taken_revision_,
         revision_);

@@ -180,13 +180,13 @@ class Store {
   Tree tree_;
   Tail tail_;
   bool in_txn_ = false;
-  std::int64_t revision_ = 1;    // of the newest committed transaction; invariant: published <= revision_
-  std::vector<Change> changes_;  // since the last publish(), those of an open transaction too
-  bool tree_changed_ = false;    // by compaction, since the last publish()
+  std::int64_t revision_ = 1;        // of the newest committed transaction; invariant: published <= revision_
+  std::vector<Change> changes_;      // since the last publish(), those of an open transaction too
+  bool tree_changed_ = false;        // by compaction, since the last publish()
   std::uint64_t published_end_ = 0;  // of the tail; invariant: begin <= taken_ <= published_end_ <= end
-  std::uint64_t taken_ = 0;      // place in the tail up to which take_changes() has gone
+  std::uint64_t taken_ = 0;          // place in the tail up to which take_changes() has gone
   std::int64_t taken_revision_ = 1;
-  std::int64_t committed_ = 1;   // the newest revision that is durable
+  std::int64_t committed_ = 1;  // the newest revision that is durable
 
   std::int64_t scheduled_ = -1;  // invariant: finished_ <= scheduled_ <= revision_
   std::int64_t finished_ = -1;

@@ -150,8 +150,8 @@ TEST(StoreTest, PutsAndDeletesNumberThemselves) {
     std::int64_t create, mod, version;  // all 0: gone
   };
   const Row rows[] = {
-      {"first put", "1", 0, 2, 2, 1},    {"put again", "2", 7, 2, 3, 2},       {"put once more", "3", 0, 2, 4, 3},
-      {"delete", nullptr, 0, 0, 0, 0},   {"put after a delete", "4", 0, 6, 6, 1}, {"and again", "5", 0, 6, 7, 2},
+      {"first put", "1", 0, 2, 2, 1},  {"put again", "2", 7, 2, 3, 2},          {"put once more", "3", 0, 2, 4, 3},
+      {"delete", nullptr, 0, 0, 0, 0}, {"put after a delete", "4", 0, 6, 6, 1}, {"and again", "5", 0, 6, 7, 2},
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.name);
@@ -286,10 +286,13 @@ TEST(StoreTest, CausesAndAttributesStayWithTheRevision) {
     };
     std::vector<Seen> seen;
     const View view = member->view();
-    ASSERT_TRUE(view.history(0, 100, [&](const HistoryRecord& record) {
-      seen.push_back({record.revision, Bytes(record.key()), record.cause() ? *record.cause() : Cause{}, record.attributes});
-      return true;
-    }).has_value());
+    ASSERT_TRUE(view.history(0, 100,
+                             [&](const HistoryRecord& record) {
+                               seen.push_back({record.revision, Bytes(record.key()),
+                                               record.cause() ? *record.cause() : Cause{}, record.attributes});
+                               return true;
+                             })
+                    .has_value());
     const std::vector<Seen> expected = {
         {{2, 0}, "/a/b", {Action::kCreate, ""}, {.created_index = 17, .deadline = {.ns = 5'000}}},
         {{2, 1}, "/a/", {}, {}},
@@ -380,13 +383,16 @@ TEST(StoreTest, WhatNobodyPinsIsFreed) {
 std::vector<Bytes> records_on_disk(Member& member) {
   std::vector<Bytes> records;
   const auto snapshot = *member.engine().snapshot();
-  EXPECT_TRUE(snapshot->scan(0, {}, [&](BytesView key, BytesView value) {
-    const Result<HistoryRecord> record = decode_history_record(key, value);
-    EXPECT_TRUE(record.has_value());
-    records.push_back(std::to_string(record->revision.main) + "." + std::to_string(record->revision.sub) +
-                      (record->tombstone ? "t" : ""));
-    return true;
-  }).has_value());
+  EXPECT_TRUE(snapshot
+                  ->scan(0, {},
+                         [&](BytesView key, BytesView value) {
+                           const Result<HistoryRecord> record = decode_history_record(key, value);
+                           EXPECT_TRUE(record.has_value());
+                           records.push_back(std::to_string(record->revision.main) + "." +
+                                             std::to_string(record->revision.sub) + (record->tombstone ? "t" : ""));
+                           return true;
+                         })
+                  .has_value());
   return records;
 }
 
@@ -560,10 +566,16 @@ class Model {
   }
   void put(const Bytes& key, Revision when, const Bytes& value, LeaseId lease, const Attributes& attributes) {
     const Version* old = at(key, when.main);
-    keys[key].push_back({when, false,
-                         {{}, old != nullptr ? old->kv.create_revision : when.main, when.main,
-                          old != nullptr ? old->kv.version + 1 : 1, {}, lease},
-                         value, attributes});
+    keys[key].push_back({when,
+                         false,
+                         {{},
+                          old != nullptr ? old->kv.create_revision : when.main,
+                          when.main,
+                          old != nullptr ? old->kv.version + 1 : 1,
+                          {},
+                          lease},
+                         value,
+                         attributes});
   }
   bool erase(const Bytes& key, Revision when) {
     if (at(key, when.main) == nullptr) return false;
@@ -602,9 +614,8 @@ class ModelTest : public testing::TestWithParam<std::uint64_t> {
     ASSERT_TRUE(one.has_value()) << one.error().message;
     EXPECT_EQ(static_cast<bool>(*one), model.at(key, when) != nullptr);
     const Bytes end = any_key();
-    const auto in_range = std::ranges::count_if(expected, [&](const auto& row) {
-      return row.first >= key && row.first < end;
-    });
+    const auto in_range =
+        std::ranges::count_if(expected, [&](const auto& row) { return row.first >= key && row.first < end; });
     EXPECT_EQ(*reader.count(KeyRange::between(key, end), options.revision), static_cast<std::uint64_t>(in_range));
   }
 
@@ -669,7 +680,8 @@ TEST_P(ModelTest, ReadsCompactionsAndCrashesAgreeWithTheModel) {
     } else if (dice < 85) {
       if (!queued.empty()) flush_queue(member.queued() - 1);
     } else if (dice < 88) {
-      const std::int64_t revision = 1 + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(model.revision) + 3));
+      const std::int64_t revision =
+          1 + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(model.revision) + 3));
       const Result<void> result = member->compact(revision);
       if (revision <= model.compacted) {
         EXPECT_EQ(result.error().code, ErrorCode::kCompacted);
@@ -703,7 +715,8 @@ TEST_P(ModelTest, ReadsCompactionsAndCrashesAgreeWithTheModel) {
       const View view = member->view();
       expect_same(view, model, view.revision(), true);
       const std::int64_t floor = std::max<std::int64_t>(view.compacted(), 1);
-      const std::int64_t when = floor + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(view.revision() - floor) + 1));
+      const std::int64_t when =
+          floor + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(view.revision() - floor) + 1));
       expect_same(view, model, when, false);
       for (const auto& [old, revision] : views) expect_same(old, model, revision, true);
     }

@@ -41,7 +41,9 @@ TailSlot& Tail::slot(std::uint64_t place) {
   return directory_->chunks[place / TailChunk::kSlots - directory_->first]->slots[place % TailChunk::kSlots];
 }
 
-void Tail::replace_directory(TailDirectory* next) { limbo_.retire_object(std::exchange(directory_, next)); }
+void Tail::replace_directory(TailDirectory* next) {
+  limbo_.retire_object(std::exchange(directory_, next));
+}
 
 void Tail::append(EntryRef entry) {
   const std::uint64_t chunk = end_ / TailChunk::kSlots;

@@ -86,10 +86,18 @@ void free_node(NodePool& pool, Node* node) {
   pool.give_back(Node::kKind, node);
 }
 
-const TreeLeaf& as_leaf(const TreeNode* node) { return *static_cast<const TreeLeaf*>(node); }
-const TreeInner& as_inner(const TreeNode* node) { return *static_cast<const TreeInner*>(node); }
-TreeLeaf& as_leaf(TreeNode* node) { return *static_cast<TreeLeaf*>(node); }
-TreeInner& as_inner(TreeNode* node) { return *static_cast<TreeInner*>(node); }
+const TreeLeaf& as_leaf(const TreeNode* node) {
+  return *static_cast<const TreeLeaf*>(node);
+}
+const TreeInner& as_inner(const TreeNode* node) {
+  return *static_cast<const TreeInner*>(node);
+}
+TreeLeaf& as_leaf(TreeNode* node) {
+  return *static_cast<TreeLeaf*>(node);
+}
+TreeInner& as_inner(TreeNode* node) {
+  return *static_cast<TreeInner*>(node);
+}
 
 std::size_t shared_prefix(BytesView left, BytesView right) {
   const std::size_t size = std::min(left.size(), right.size());
@@ -165,14 +173,17 @@ const Entry* find_exactly(const TreeLeaf& leaf, BytesView key) {
 
 /// The child in whose stretch `key` lies.
 std::uint32_t child_for(const TreeInner& inner, BytesView key) {
-  const Place place = lower_bound(inner.heads, 1, inner.count, inner.skip, key, [&inner](std::uint32_t index) {
-    return BytesView(inner.separators[index]->key);
-  });
+  const Place place = lower_bound(inner.heads, 1, inner.count, inner.skip, key,
+                                  [&inner](std::uint32_t index) { return BytesView(inner.separators[index]->key); });
   return place.equal ? place.index : place.index - 1;
 }
 
-std::uint64_t mask_from(std::uint32_t slot) { return slot < 64 ? ~std::uint64_t{0} << slot : 0; }
-std::uint64_t mask_below(std::uint32_t slot) { return ~mask_from(slot); }
+std::uint64_t mask_from(std::uint32_t slot) {
+  return slot < 64 ? ~std::uint64_t{0} << slot : 0;
+}
+std::uint64_t mask_below(std::uint32_t slot) {
+  return ~mask_from(slot);
+}
 
 std::uint32_t live_in(const TreeNode* node) {
   if (node->leaf) return static_cast<std::uint32_t>(std::popcount(as_leaf(node).live));
@@ -200,7 +211,8 @@ std::int64_t newest_in(const TreeNode* node) {
 void refresh(TreeLeaf& leaf) {
   if (leaf.count == 0) return;
   leaf.skip = shared_prefix(leaf.entries[0]->key(), leaf.entries[leaf.count - 1]->key());
-  for (std::uint32_t slot = 0; slot < leaf.count; ++slot) leaf.heads[slot] = head_of(leaf.entries[slot]->key(), leaf.skip);
+  for (std::uint32_t slot = 0; slot < leaf.count; ++slot)
+    leaf.heads[slot] = head_of(leaf.entries[slot]->key(), leaf.skip);
 }
 
 void refresh(TreeInner& inner) {
@@ -335,8 +347,7 @@ struct CountAt {
       if (child > first && !to_end && range.is_past(inner.separators[child]->key)) break;
       const bool whole_start = from_start || child > first;
       // A child ends before the next separator; if even that key is in the range, all of the child is.
-      const bool whole_end =
-          to_end || (child + 1 < inner.count && !range.is_past(inner.separators[child + 1]->key));
+      const bool whole_end = to_end || (child + 1 < inner.count && !range.is_past(inner.separators[child + 1]->key));
       if (whole_start && whole_end && inner.newest[child] <= revision) {
         alive += inner.live[child];
         continue;
@@ -375,9 +386,13 @@ Cursor TreeView::cursor_all(BytesView from) const {
   return cursor;
 }
 
-const Entry& Cursor::entry() const { return *leaf_->entries[slot_]; }
+const Entry& Cursor::entry() const {
+  return *leaf_->entries[slot_];
+}
 
-bool Cursor::wants(const TreeInner& node, std::uint32_t child) const { return tombstones_ || node.live[child] > 0; }
+bool Cursor::wants(const TreeInner& node, std::uint32_t child) const {
+  return tombstones_ || node.live[child] > 0;
+}
 
 void Cursor::seek(BytesView from) {
   depth_ = 0;

@@ -59,20 +59,25 @@ struct Shape {
 };
 
 const Shape kShapes[] = {
-    {"few letters", [](Rng& rng, std::int64_t) {
+    {"few letters",
+     [](Rng& rng, std::int64_t) {
        Bytes key;
        for (std::uint64_t size = 1 + rng.below(12); size-- > 0;) key.push_back("\0ab\xff"[rng.below(4)]);
        return key;
      }},
-    {"long shared beginnings", [](Rng& rng, std::int64_t) {
+    {"long shared beginnings",
+     [](Rng& rng, std::int64_t) {
        return "/registry/pods/namespace-" + std::to_string(rng.below(3)) + "/pod-with-a-long-name-" +
               std::to_string(rng.below(3000));
      }},
-    {"ascending", [](Rng& rng, std::int64_t step) {
-       return "/queue/" + std::to_string(1'000'000 + (rng.chance(4, 5) ? step : static_cast<std::int64_t>(rng.below(
-                                                          static_cast<std::uint64_t>(step) + 1))));
+    {"ascending",
+     [](Rng& rng, std::int64_t step) {
+       return "/queue/" + std::to_string(1'000'000 + (rng.chance(4, 5) ? step
+                                                                       : static_cast<std::int64_t>(rng.below(
+                                                                             static_cast<std::uint64_t>(step) + 1))));
      }},
-    {"one long key among short ones", [](Rng& rng, std::int64_t) {
+    {"one long key among short ones",
+     [](Rng& rng, std::int64_t) {
        return rng.chance(1, 20) ? Bytes(200, 'q') + std::to_string(rng.below(50)) : std::to_string(rng.below(500));
      }},
 };

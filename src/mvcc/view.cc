@@ -184,15 +184,16 @@ Result<void> Reader::history(std::int64_t first, std::int64_t last, RecordVisito
   if (first < tail_starts.main || tail_starts.sub > 0) {
     ETCD_TRY(const auto snapshot, store_->engine_.snapshot());
     std::optional<Error> error;
-    ETCD_TRY_VOID(snapshot->scan(store_->options_.history, history_key({first, 0}), [&](BytesView key, BytesView value) {
-      const Result<HistoryRecord> record = decode_history_record(key, value);
-      if (!record.has_value()) {
-        error = record.error();
-        return false;
-      }
-      if (record->revision.main > last || record->revision >= tail_starts) return false;
-      return more = visit(*record);
-    }));
+    ETCD_TRY_VOID(
+        snapshot->scan(store_->options_.history, history_key({first, 0}), [&](BytesView key, BytesView value) {
+          const Result<HistoryRecord> record = decode_history_record(key, value);
+          if (!record.has_value()) {
+            error = record.error();
+            return false;
+          }
+          if (record->revision.main > last || record->revision >= tail_starts) return false;
+          return more = visit(*record);
+        }));
     if (error) return std::unexpected(std::move(*error));
   }
   if (!has_tail) return {};

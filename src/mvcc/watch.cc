@@ -37,7 +37,9 @@ struct WatchGroup::Pass {
 };
 
 WatchGroup::OwnedRange::OwnedRange(const KeyRange& range)
-    : kind(range.is_one() ? Kind::kOne : range.is_open() ? Kind::kFrom : Kind::kBetween),
+    : kind(range.is_one()    ? Kind::kOne
+           : range.is_open() ? Kind::kFrom
+                             : Kind::kBetween),
       begin(range.begin()),
       end(range.is_between() ? range.end() : BytesView()) {}
 
@@ -280,7 +282,8 @@ void WatchGroup::finish_pass(Pass& pass) {
   // New watchers that a receiver starts meanwhile must not start a pass over the batches in recent_.
   for (const Pass::Part& part : pass.parts) {
     Watcher* watcher = find(part.watcher);
-    if (watcher == nullptr || watcher->phase != Phase::kUnsynced || watcher->next_revision != part.next_revision) continue;
+    if (watcher == nullptr || watcher->phase != Phase::kUnsynced || watcher->next_revision != part.next_revision)
+      continue;
     WatchReceiver* receiver = watcher->receiver;
     if (part.next_revision < pass.compacted) {
       cancel(part.watcher);
@@ -345,9 +348,8 @@ void WatchGroup::check_invariants() const {
     for (const OwnedRange& range : *watcher->ranges) {
       index_.find(range.begin, [&, id = id](WatcherId hit) { indexed |= hit == id; });
     }
-    const bool findable = std::ranges::any_of(*watcher->ranges, [](const OwnedRange& range) {
-      return range.view().contains(range.begin);
-    });
+    const bool findable = std::ranges::any_of(
+        *watcher->ranges, [](const OwnedRange& range) { return range.view().contains(range.begin); });
     CHECK(indexed == (watcher->phase == Phase::kSynced && findable), "watcher {} and the index", id);
   }
   CHECK(unsynced_count == unsynced_.size(), "{} unsynced, {} counted", unsynced_.size(), unsynced_count);

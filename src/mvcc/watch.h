@@ -142,7 +142,7 @@ class WatchGroup {
   std::shared_ptr<WatchGroup*> alive_;  // shared with passes under way; null inside once the group is gone
 
   absl::flat_hash_map<WatcherId, std::unique_ptr<Watcher>> watchers_;
-  WatchIndex index_;                          // of the synced ones
+  WatchIndex index_;  // of the synced ones
   absl::flat_hash_set<WatcherId> unsynced_;
   WatcherId last_id_ = 0;
   std::int64_t synced_revision_ = 0;

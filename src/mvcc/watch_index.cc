@@ -190,6 +190,8 @@ void WatchIndex::find(BytesView key, absl::FunctionRef<void(WatcherId)> hit) con
   find_in(root_.get(), key, hit);
 }
 
-void WatchIndex::check_invariants() const { check(root_.get(), ~std::uint64_t{0}); }
+void WatchIndex::check_invariants() const {
+  check(root_.get(), ~std::uint64_t{0});
+}
 
 }  // namespace etcd::mvcc

@@ -145,8 +145,8 @@ TEST_F(WatchTest, ANewWatcherHearsWhatIsPublishedAfterIt) {
   erase("b");
   store_->publish();
   settle();
-  EXPECT_EQ(recorder_.seen[a], (std::vector<Seen>{{{4, 0}, "a", false, "1", Action::kPut},
-                                                  {{5, 0}, "a", true, "2", Action::kPut}}));
+  EXPECT_EQ(recorder_.seen[a],
+            (std::vector<Seen>{{{4, 0}, "a", false, "1", Action::kPut}, {{5, 0}, "a", true, "2", Action::kPut}}));
   EXPECT_EQ(recorder_.seen[all].front(), (Seen{{3, 0}, "b", false, "-", Action::kCreate}));
   EXPECT_EQ(revisions(all), (Revisions{3, 4, 5, 6}));
   EXPECT_EQ(recorder_.deliveries[all], 4) << "one delivery per transaction";
@@ -167,7 +167,8 @@ TEST_F(WatchTest, BatchesUnderWayAreDroppedByAYoungerWatcher) {
 }
 
 TEST_F(WatchTest, AWatcherFromThePastReadsTheLogAndJoins) {
-  for (int count = 0; count < 30; ++count) put(count % 2 == 0 ? "even" : "odd", std::to_string(count), {Action::kSet, ""});
+  for (int count = 0; count < 30; ++count)
+    put(count % 2 == 0 ? "even" : "odd", std::to_string(count), {Action::kSet, ""});
   flush();
   for (int count = 30; count < 40; ++count) put("even", std::to_string(count));
   store_->publish();  // these are in the tail only

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <span>
+#include <vector>
+
 #include "base/rng.h"
 #include "raft/describe.h"
 
@@ -89,6 +93,17 @@ TEST(ConfChanger, RefusesSteps) {
   EXPECT_EQ(leave_joint(simple).error().message, "can't leave a non-joint config");
 }
 
+/// Nothing when a step on the way would leave no voter, which a joint change may pass over.
+std::optional<Config> one_by_one(Tracker tracker, const std::vector<ConfChangeSingle>& changes) {
+  for (const ConfChangeSingle& change : changes) {
+    auto next = change_simple(tracker, Index{10}, {&change, 1});
+    if (!next.has_value()) return std::nullopt;
+    tracker.config = std::move(next->config);
+    tracker.progress = std::move(next->progress);
+  }
+  return tracker.config;
+}
+
 TEST(ConfChanger, JointThenLeftEqualsTheStepsOneByOne) {
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     Rng rng(seed);
@@ -105,17 +120,11 @@ TEST(ConfChanger, JointThenLeftEqualsTheStepsOneByOne) {
     const auto left = leave_joint(between);
     ASSERT_TRUE(left.has_value()) << "seed " << seed;
 
-    Tracker steps = start;
-    for (const ConfChangeSingle& change : changes) {
-      auto next = change_simple(steps, Index{10}, {&change, 1});
-      if (!next.has_value()) goto no_voters_between;  // on the way only; the joint change never gets there
-      steps.config = std::move(next->config);
-      steps.progress = std::move(next->progress);
-    }
-    EXPECT_EQ(left->config, steps.config)
-        << "seed " << seed << ": " << describe(std::span<const ConfChangeSingle>(changes));
     EXPECT_TRUE(equivalent(tracker_of(joint->config.conf_state()).config.conf_state(), joint->config.conf_state()));
-  no_voters_between:;
+    const std::optional<Config> stepped = one_by_one(start, changes);
+    if (!stepped.has_value()) continue;
+    EXPECT_EQ(left->config, *stepped) << "seed " << seed << ": "
+                                      << describe(std::span<const ConfChangeSingle>(changes));
   }
 }
 

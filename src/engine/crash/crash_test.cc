@@ -4,9 +4,9 @@
 // of the recording, a file is built as a disk may have kept it: what was synced, plus any subset of the later writes,
 // some of them torn. Each is opened with the engine and compared, value by value, with what was committed.
 //
-// What a disk is believed to do: a sector of 512 bytes is written whole or not at all; everything else may be lost, torn
-// at any sector, or kept in any order until a sync returns. (LMDB writes the page that names the root as one piece within
-// one sector; see its mdb_env_write_meta.)
+// What a disk is believed to do: a sector of 512 bytes is written whole or not at all; everything else may be lost,
+// torn at any sector, or kept in any order until a sync returns. (LMDB writes the page that names the root as one piece
+// within one sector; see its mdb_env_write_meta.)
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -74,8 +74,8 @@ Result<State> state_of(const Engine& engine) {
   return state;
 }
 
-/// One batch as apply and compaction make them: appended history, overwritten marks, deletions; some values need pages of
-/// their own.
+/// One batch as apply and compaction make them: appended history, overwritten marks, deletions; some values need pages
+/// of their own.
 Batch any_batch(Rng& rng, std::uint64_t number, State& state) {
   Batch batch;
   const auto any_value = [&rng](std::uint64_t bytes_max) {

@@ -36,7 +36,7 @@ State& state() {
 }
 
 bool is_watched(const State& watched, int fd) {
-  struct stat info {};
+  struct stat info{};
   return watched.recording && fstat(fd, &info) == 0 && info.st_dev == watched.device && info.st_ino == watched.inode;
 }
 
@@ -84,12 +84,14 @@ Function* next(const char* name) {
   return function;
 }
 
-std::uint64_t position_of(int fd) { return static_cast<std::uint64_t>(lseek(fd, 0, SEEK_CUR)); }
+std::uint64_t position_of(int fd) {
+  return static_cast<std::uint64_t>(lseek(fd, 0, SEEK_CUR));
+}
 
 }  // namespace
 
 void start(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   CHECK(stat(path.c_str(), &info) == 0, "no {}", path);
   State& watched = state();
   const std::lock_guard lock(watched.mu);
