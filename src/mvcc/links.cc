@@ -1,5 +1,8 @@
 #include "mvcc/links.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "base/check.h"
 #include "mvcc/varint.h"
 
@@ -7,17 +10,23 @@ namespace etcd::mvcc {
 
 namespace {
 
-/// The sizes of the trees of a list of `count`, smallest first. Greedy from above is the only such row: every size is
+struct TreeSizes {
+  std::array<std::uint32_t, Links::kMax> sizes;
+  std::size_t count = 0;
+};
+
+/// The sizes of the trees of a list of `length`, smallest first. Greedy from above is the only such row: every size is
 /// 2^k - 1, and just the smallest may appear twice.
-absl::InlinedVector<std::uint32_t, 34> tree_sizes(std::uint32_t count) {
-  absl::InlinedVector<std::uint32_t, 34> sizes;
-  for (std::uint32_t size = 0xFFFFFFFFu; size > 0; size >>= 1) {
-    while (count >= size) {
-      sizes.insert(sizes.begin(), size);
-      count -= size;
+TreeSizes tree_sizes(std::uint32_t length) {
+  TreeSizes row{};
+  for (auto size = static_cast<std::uint32_t>(std::bit_ceil(std::uint64_t{length} + 1) - 1); size > 0; size >>= 1) {
+    while (length >= size) {
+      row.sizes.at(row.count++) = size;
+      length -= size;
     }
   }
-  return sizes;
+  std::reverse(row.sizes.begin(), row.sizes.begin() + static_cast<std::ptrdiff_t>(row.count));
+  return row;
 }
 
 }  // namespace
@@ -37,6 +46,7 @@ std::optional<Links> decode_links(Revision owner, BytesView bytes) {
     std::uint64_t sub = 0;
     if (!read_varint(bytes, distance) || !read_varint(bytes, sub)) return std::nullopt;
     if (distance >= static_cast<std::uint64_t>(owner.main) || sub > 0xFFFFFFFFu) return std::nullopt;
+    if (links.size() == Links::kMax) return std::nullopt;
     const Revision link{owner.main - static_cast<std::int64_t>(distance), static_cast<std::int64_t>(sub)};
     if (link >= before) return std::nullopt;
     links.push_back(link);
@@ -46,17 +56,17 @@ std::optional<Links> decode_links(Revision owner, BytesView bytes) {
 }
 
 std::size_t link_count(std::uint32_t position) {
-  return tree_sizes(position - 1).size();
+  return tree_sizes(position - 1).count;
 }
 
 NextLinks links_on_top(Revision revision, const Links& links, std::uint32_t position, std::int64_t compacted) {
-  const auto sizes = tree_sizes(position - 1);
-  CHECK(sizes.size() == links.size(), "position {} has {} links, expected {}", position, links.size(), sizes.size());
+  const auto [sizes, count] = tree_sizes(position - 1);
+  CHECK(count == links.size(), "position {} has {} links, expected {}", position, links.size(), count);
   CHECK(position < 0xFFFFFFFEu, "a key has {} versions", position);
   NextLinks next{{revision}, 1};
   std::size_t behind = 0;
   std::uint32_t own = 1;
-  if (sizes.size() >= 2 && sizes[0] == sizes[1]) {
+  if (count >= 2 && sizes[0] == sizes[1]) {
     own = 1 + sizes[0] + sizes[1];
     behind = 2;
   }

@@ -20,9 +20,10 @@
 // the next version is written. The sizes of the trees follow from the count alone.
 // Source: Myers, "An applicative random-access stack" (1983); Okasaki, "Purely Functional Data Structures" 9.3.
 #pragma once
-#include <absl/container/inlined_vector.h>
-
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 
 #include "base/bytes.h"
@@ -31,7 +32,31 @@
 namespace etcd::mvcc {
 
 /// Newest first; the first is the version before.
-using Links = absl::InlinedVector<Revision, 12>;
+class Links {
+ public:
+  static constexpr std::size_t kMax = 33;  // tree sizes below 2^32, the smallest of them twice
+
+  Links() = default;
+  Links(std::initializer_list<Revision> links) : count_(links.size()) {
+    std::copy(links.begin(), links.end(), links_.begin());
+  }
+
+  void push_back(Revision link) { links_.at(count_++) = link; }
+  [[nodiscard]] std::size_t size() const { return count_; }
+  [[nodiscard]] bool empty() const { return count_ == 0; }
+  [[nodiscard]] const Revision* begin() const { return links_.data(); }
+  [[nodiscard]] const Revision* end() const { return links_.data() + count_; }
+  const Revision& operator[](std::size_t place) const { return links_[place]; }
+  [[nodiscard]] const Revision& front() const { return links_[0]; }
+  [[nodiscard]] const Revision& back() const { return links_[count_ - 1]; }
+  friend bool operator==(const Links& left, const Links& right) {
+    return std::equal(left.begin(), left.end(), right.begin(), right.end());
+  }
+
+ private:
+  std::array<Revision, kMax> links_;
+  std::size_t count_ = 0;
+};
 
 /// The bytes: for each link the distance of its main revision to `owner`'s, and its sub, as varints.
 void append_links(std::int64_t owner, const Links& links, Bytes& out);

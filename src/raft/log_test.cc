@@ -287,7 +287,7 @@ TEST(MemoryLog, IsALog) {
   EXPECT_EQ(*log.term(Index{3}), Term{3});
   EXPECT_EQ(*log.term(Index{4}), Term{4});
   EXPECT_EQ(log.last_index(), Index{4});
-  Snapshot snapshot{.data = {}, .metadata = {.conf_state = {}, .index = Index{3}, .term = Term{3}}};
+  Snapshot snapshot{.metadata = {.conf_state = {}, .index = Index{3}, .term = Term{3}}};
   EXPECT_EQ(log.apply_snapshot(snapshot).error().code, ErrorCode::kOutOfRange);
   snapshot.metadata.index = Index{20};
   ASSERT_TRUE(log.apply_snapshot(snapshot).has_value());

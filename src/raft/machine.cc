@@ -74,16 +74,11 @@ Machine::Machine(const Options& options, const LogView& view, Rng rng)
   const ConfState now = switch_to(*std::move(configured));
   CHECK(equivalent(now, state.conf_state), "restored {} from {}", describe(now), describe(state.conf_state));
 
-  if (!state.hard_state.empty()) {
-    log_.load_committed(state.hard_state.commit);
-    term_ = state.hard_state.term;
-    vote_ = state.hard_state.vote;
-  }
-  if (options_.applied > Index{}) {
-    // What was applied was committed, though with asynchronous writes a crash may have lost the commit index.
-    if (options_.applied > log_.committed()) log_.load_committed(options_.applied);
-    log_.applied_to(options_.applied, 0);
-  }
+  term_ = state.hard_state.term;
+  vote_ = state.hard_state.vote;
+  // What was applied or compacted was committed, though a crash may have lost the commit index: it need not be synced.
+  log_.load_committed(std::max({state.hard_state.commit, log_.committed(), options_.applied}));
+  if (options_.applied > Index{}) log_.applied_to(options_.applied, 0);
   become_follower(term_, kNobody);
   notes_.info("newRaft {:x} [peers: [{}], term: {}, commit: {}, applied: {}, lastindex: {}, lastterm: {}]", id_,
               hex_list(tracker_.config.voters.ids()), term_.value, log_.committed().value, log_.applied().value,

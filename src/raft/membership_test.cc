@@ -14,7 +14,7 @@ using enum ConfChangeType;
 
 ConfChangeV2 change_of(std::vector<ConfChangeSingle> changes,
                        ConfChangeTransition transition = ConfChangeTransition::kAuto) {
-  return {.transition = transition, .changes = std::move(changes), .context = {}};
+  return {.transition = transition, .changes = std::move(changes)};
 }
 
 std::string config_of(Network& network, MemberId id) {

@@ -175,7 +175,7 @@ Entry encode_conf_change(const ConfChangeV2& change) {
     put_number(out, 2, std::to_underlying(single.type));
     put_number(out, 3, single.node_id);
     if (!change.context.empty()) put_bytes(out, 4, change.context);
-    return {.term = {}, .index = {}, .type = EntryType::kConfChange, .data = SharedBytes(std::move(out))};
+    return {.type = EntryType::kConfChange, .data = SharedBytes(std::move(out))};
   }
   // Empty data also reads as "leave", and has the merit that no limit on bytes can refuse it.
   if (!change.leaves_joint() || !change.context.empty()) {
@@ -188,7 +188,7 @@ Entry encode_conf_change(const ConfChangeV2& change) {
     }
     if (!change.context.empty()) put_bytes(out, 3, change.context);
   }
-  return {.term = {}, .index = {}, .type = EntryType::kConfChangeV2, .data = SharedBytes(std::move(out))};
+  return {.type = EntryType::kConfChangeV2, .data = SharedBytes(std::move(out))};
 }
 
 Result<ConfChangeV2> decode_conf_change(const Entry& entry) {

@@ -4,7 +4,8 @@
 // Source:  etcd-io/raft main (August 2026) raftpb/raft.proto; Raft paper figure 2. Numbers of enumerators are the
 // wire's.
 //
-// The wire form is codec's business. Here a field that a message type does not use keeps its default.
+// The wire form is codec's business. Here a field that a message type does not use keeps its default. Every field has
+// an initializer, so that a designated one (`{.voters = {1, 2}}`) may leave out the others.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -34,19 +35,19 @@ enum class EntryType : std::uint8_t {
 };
 
 struct Entry {
-  Term term;
-  Index index;
+  Term term{};
+  Index index{};
   EntryType type = EntryType::kNormal;
-  SharedBytes data;
+  SharedBytes data{};
 
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
 /// What a member must find again after a crash, besides its log. Source: Raft paper figure 2, "persistent state".
 struct HardState {
-  Term term;
+  Term term{};
   MemberId vote = kNobody;
-  Index commit;
+  Index commit{};
 
   [[nodiscard]] bool empty() const { return *this == HardState{}; }
   friend bool operator==(const HardState&, const HardState&) = default;
@@ -55,26 +56,26 @@ struct HardState {
 /// Who takes part. Joint while `voters_outgoing` is not empty: then both sets of voters must agree (Raft paper 6).
 /// Shape: each list ascending and without repetition when it comes from the core; any order going in.
 struct ConfState {
-  std::vector<MemberId> voters;           // the incoming half while joint
-  std::vector<MemberId> learners;         // receive the log, do not vote
-  std::vector<MemberId> voters_outgoing;  // the half to be left
-  std::vector<MemberId> learners_next;    // outgoing voters that become learners once the joint configuration is left
-  bool auto_leave = false;                // the leader proposes leaving the joint configuration by itself
+  std::vector<MemberId> voters{};           // the incoming half while joint
+  std::vector<MemberId> learners{};         // receive the log, do not vote
+  std::vector<MemberId> voters_outgoing{};  // the half to be left
+  std::vector<MemberId> learners_next{};    // outgoing voters that become learners once the joint configuration is left
+  bool auto_leave = false;                  // the leader proposes leaving the joint configuration by itself
 
   friend bool operator==(const ConfState&, const ConfState&) = default;
 };
 
 struct SnapshotMetadata {
-  ConfState conf_state;
-  Index index;  // last entry that the snapshot covers
-  Term term;    // that entry's
+  ConfState conf_state{};
+  Index index{};  // last entry that the snapshot covers
+  Term term{};    // that entry's
 
   friend bool operator==(const SnapshotMetadata&, const SnapshotMetadata&) = default;
 };
 
 struct Snapshot {
-  SharedBytes data;  // opaque to raft; etcd leaves the state itself out of it and streams that beside the message
-  SnapshotMetadata metadata;
+  SharedBytes data{};  // opaque to raft; etcd leaves the state itself out of it and streams that beside the message
+  SnapshotMetadata metadata{};
 
   [[nodiscard]] bool empty() const { return metadata.index == Index{}; }
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
@@ -118,16 +119,16 @@ struct Message {
   bool reject = false;
   MemberId to = kNobody;
   MemberId from = kNobody;
-  Term term;  // 0 in local messages, proposals and read requests
-  Term log_term;
-  Index index;
-  Index commit;
+  Term term{};  // 0 in local messages, proposals and read requests
+  Term log_term{};
+  Index index{};
+  Index commit{};
   MemberId vote = kNobody;  // kStorageAppend only; term, vote and commit are then the hard state to save
-  Index reject_hint;        // kAppResp: where the logs may agree
-  std::vector<Entry> entries;
-  std::optional<Snapshot> snapshot;
-  Bytes context;                   // the campaign's kind, or the read round that a heartbeat confirms
-  std::vector<Message> responses;  // local storage messages: deliver these once the write is done
+  Index reject_hint{};      // kAppResp: where the logs may agree
+  std::vector<Entry> entries{};
+  std::optional<Snapshot> snapshot{};
+  Bytes context{};                   // the campaign's kind, or the read round that a heartbeat confirms
+  std::vector<Message> responses{};  // local storage messages: deliver these once the write is done
 
   friend bool operator==(const Message&, const Message&) = default;
 };
@@ -150,8 +151,8 @@ struct ConfChangeSingle {
 /// A change of configuration. `v1` marks the older form: exactly one change, transition kAuto, and an id.
 struct ConfChangeV2 {
   ConfChangeTransition transition = ConfChangeTransition::kAuto;
-  std::vector<ConfChangeSingle> changes;  // empty with kAuto: leave the joint configuration
-  Bytes context;                          // opaque to raft; etcd keeps the member's JSON here
+  std::vector<ConfChangeSingle> changes{};  // empty with kAuto: leave the joint configuration
+  Bytes context{};                          // opaque to raft; etcd keeps the member's JSON here
   bool v1 = false;
   std::uint64_t id = 0;  // v1 only: names the request, opaque to raft
 

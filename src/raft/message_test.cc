@@ -61,7 +61,7 @@ TEST(ConfChange, RefusesWhatItCannotRead) {
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.name);
-    const auto read = decode_conf_change({.term = {}, .index = {}, .type = row.type, .data = SharedBytes(row.data)});
+    const auto read = decode_conf_change({.type = row.type, .data = SharedBytes(row.data)});
     ASSERT_FALSE(read.has_value());
     EXPECT_EQ(read.error().code, ErrorCode::kInvalidArgument);
   }
@@ -69,8 +69,7 @@ TEST(ConfChange, RefusesWhatItCannotRead) {
 
 TEST(ConfChange, SkipsFieldsItDoesNotKnow) {
   const Bytes data("\x08\x01\x28\x05\x35\x01\x02\x03\x04\x39\x01\x02\x03\x04\x05\x06\x07\x08\x18\x09", 20);
-  const auto read =
-      decode_conf_change({.term = {}, .index = {}, .type = EntryType::kConfChange, .data = SharedBytes(data)});
+  const auto read = decode_conf_change({.type = EntryType::kConfChange, .data = SharedBytes(data)});
   ASSERT_TRUE(read.has_value());
   EXPECT_EQ(*read, conf_change_v1(ConfChangeType::kAddNode, 9, {}, 1));
 }
@@ -94,7 +93,7 @@ TEST(ConfChange, KnowsWhetherItEntersOrLeavesAJointConfiguration) {
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.name);
-    const ConfChangeV2 change{.transition = row.transition, .changes = row.changes, .context = {}};
+    const ConfChangeV2 change{.transition = row.transition, .changes = row.changes};
     EXPECT_EQ(change.enters_joint(), row.enters);
     EXPECT_EQ(change.auto_leave(), row.auto_leave);
     EXPECT_EQ(change.leaves_joint(), row.leaves);
@@ -107,8 +106,8 @@ TEST(Entry, CountsItsBytes) {
     Entry entry;
     std::uint64_t encoded;
   } rows[] = {
-      {"empty", {.term = Term{1}, .index = Index{1}, .type = EntryType::kNormal, .data = {}}, 4},
-      {"large numbers", {.term = Term{300}, .index = Index{1 << 14}, .type = EntryType::kNormal, .data = {}}, 7},
+      {"empty", {.term = Term{1}, .index = Index{1}, .type = EntryType::kNormal}, 4},
+      {"large numbers", {.term = Term{300}, .index = Index{1 << 14}, .type = EntryType::kNormal}, 7},
       {"a typed one",
        {.term = Term{1}, .index = Index{1}, .type = EntryType::kConfChange, .data = SharedBytes("ab")},
        10},

@@ -33,7 +33,7 @@ inline std::vector<Entry> entries_of(Index before, const std::vector<std::uint64
   std::vector<Entry> entries;
   for (const std::uint64_t term : terms) {
     ++before;
-    entries.push_back({.term = Term{term}, .index = before, .type = EntryType::kNormal, .data = {}});
+    entries.push_back({.term = Term{term}, .index = before, .type = EntryType::kNormal});
   }
   return entries;
 }

@@ -89,7 +89,9 @@ TEST(Progress, ChangesItsState) {
     EXPECT_EQ(progress.next, Index{row.next});
     EXPECT_FALSE(progress.flow_paused);
     EXPECT_EQ(progress.paused(), row.to == ProgressState::kSnapshot);
-    if (row.to != ProgressState::kReplicate) EXPECT_LT(progress.sent_commit, progress.next);
+    if (row.to != ProgressState::kReplicate) {
+      EXPECT_LT(progress.sent_commit, progress.next);
+    }
     progress.check_invariants(1);
   }
 }

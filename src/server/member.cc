@@ -203,7 +203,9 @@ Result<void> Member::bind(net::Server& server, const config::UrlList& urls) {
 }
 
 void Member::build_handlers() {
-  keys_ = std::make_unique<api::v2::KeysHandler>(*service_);
+  std::vector<io::Executor*> loops;
+  for (const auto& loop : net_loops_) loops.push_back(loop.get());
+  keys_ = std::make_unique<api::v2::KeysHandler>(*service_, loops, *workers_loop_);
   version_ = std::make_unique<api::admin::VersionHandler>(*service_);
   health_ = std::make_unique<api::admin::HealthHandler>(*service_);
   client_front_->route("/v2/keys", *keys_);

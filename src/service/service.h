@@ -60,6 +60,8 @@ class Service {
 
   /// The state that this member has applied; never waits.
   [[nodiscard]] mvcc::View view() const { return store_.view(); }
+  /// For watchers, which live on net loops.
+  [[nodiscard]] mvcc::Store& store() { return store_; }
   [[nodiscard]] LogPlace place() const;
   [[nodiscard]] bool has_leader() const { return replica_.status().leader != 0; }
   [[nodiscard]] std::shared_ptr<const members::Membership> membership() const { return members_.current(); }

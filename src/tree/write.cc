@@ -69,6 +69,11 @@ class Writer {
     return event;
   }
 
+  /// Kept beside the revision for whoever watches. The path is told for directories; a file's first record has it as key.
+  void set_cause(Action action, bool dir) {
+    txn_.set_cause({command_.refresh() ? Action::kRefresh : action, dir ? path_ : Bytes()});
+  }
+
   /// Makes the directories above `path_` that are not there. They come after the node itself: sub 0 is the node's.
   void put_parents(const std::vector<Bytes>& markers) {
     for (const Bytes& marker : markers) txn_.put(marker, "", {});
@@ -118,8 +123,7 @@ class Writer {
                                              .deadline = {command_.deadline()}}});
     }
     put_parents(parents);
-    // The path is kept beside the revision where the first record's key does not tell it.
-    txn_.set_cause({action, command_.dir() ? path_ : Bytes()});
+    set_cause(action, command_.dir());
     return event;
   }
 
@@ -152,12 +156,12 @@ class Writer {
         .deadline = {command_.deadline()}};
     if (found.dir) {
       txn_.put(marker_of(path_), "", {.attributes = attributes});
-      txn_.set_cause({action, path_});
+      set_cause(action, true);
       return event;
     }
     event.node.value = command_.refresh() ? *event.previous->value : command_.value();
     txn_.put(path_, *event.node.value, {.attributes = attributes});
-    txn_.set_cause({action, {}});
+    set_cause(action, false);
     return event;
   }
 
@@ -199,7 +203,7 @@ class Writer {
     event.node.created_index = event.previous->created_index;
     if (!found.dir) {
       txn_.erase(path_);
-      txn_.set_cause({action, {}});
+      set_cause(action, false);
       return event;
     }
     const Bytes prefix = marker_of(path_);
@@ -208,7 +212,7 @@ class Writer {
       keys.emplace_back(cursor.key());
     }
     for (const Bytes& key : keys) txn_.erase(key);
-    txn_.set_cause({action, path_});
+    set_cause(action, true);
     return event;
   }
 

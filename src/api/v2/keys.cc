@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "api/v2/answers.h"
 #include "api/v2/json.h"
 #include "api/v2/key_request.h"
+#include "base/check.h"
 #include "net/front.h"
 #include "tree/read.h"
 
@@ -14,32 +16,6 @@ bool reads(const net::Request& request) { return request.method == "GET" || requ
 
 bool writes(const net::Request& request) {
   return request.method == "PUT" || request.method == "POST" || request.method == "DELETE";
-}
-
-net::Response json_response(const service::Service& service, int status, std::int64_t index) {
-  net::Response response;
-  response.status = status;
-  response.headers.add("Content-Type", "application/json");
-  response.headers.add("X-Etcd-Cluster-Id", service.cluster_hex());
-  response.headers.add("X-Etcd-Index", std::to_string(index));
-  return response;
-}
-
-void add_place(net::Response& response, service::LogPlace place) {
-  response.headers.add("X-Raft-Index", std::to_string(place.index.value));
-  response.headers.add("X-Raft-Term", std::to_string(place.term.value));
-}
-
-net::Response refusal_response(const service::Service& service, const tree::Refusal& refusal) {
-  net::Response response = json_response(service, status_of(refusal.code), refusal.index);
-  append_refusal(response.body, refusal);
-  response.body.push_back('\n');
-  return response;
-}
-
-/// What the store was never asked about: no leader, no time, no room.
-net::Response failure_response(const service::Service& service, const Error& error) {
-  return refusal_response(service, {tree::Code::kRaftInternal, error.message, 0});
 }
 
 net::Response read_response(const service::Service& service, const KeyRequest& request) {
@@ -70,6 +46,18 @@ net::Response write_response(const service::Service& service, const service::Wri
 
 }  // namespace
 
+KeysHandler::KeysHandler(service::Service& service, const std::vector<io::Executor*>& loops, io::Executor& workers)
+    : service_(service) {
+  for (io::Executor* loop : loops) hubs_.push_back(std::make_unique<WatchHub>(service, *loop, workers));
+}
+
+WatchHub& KeysHandler::hub_of(const io::Executor& loop) {
+  for (const auto& hub : hubs_) {
+    if (hub->loop() == &loop) return *hub;
+  }
+  CHECK(false, "a request from a loop without a hub");
+}
+
 void KeysHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
   if (!reads(request) && !writes(request)) {
     exchange->send(net::method_not_allowed("DELETE, GET, HEAD, POST, PUT"));
@@ -86,6 +74,10 @@ void KeysHandler::handle(net::Request request, std::shared_ptr<net::Exchange> ex
                      exchange->send(written ? write_response(service_, *written, no_value)
                                             : failure_response(service_, written.error()));
                    });
+    return;
+  }
+  if (parsed->wait) {
+    hub_of(exchange->executor()).watch(*parsed, exchange);
     return;
   }
   if (!parsed->quorum) {

@@ -1,0 +1,34 @@
+#include "api/v2/answers.h"
+
+#include <string>
+
+#include "api/v2/json.h"
+
+namespace etcd::api::v2 {
+
+net::Response json_response(const service::Service& service, int status, std::int64_t index) {
+  net::Response response;
+  response.status = status;
+  response.headers.add("Content-Type", "application/json");
+  response.headers.add("X-Etcd-Cluster-Id", service.cluster_hex());
+  response.headers.add("X-Etcd-Index", std::to_string(index));
+  return response;
+}
+
+void add_place(net::Response& response, service::LogPlace place) {
+  response.headers.add("X-Raft-Index", std::to_string(place.index.value));
+  response.headers.add("X-Raft-Term", std::to_string(place.term.value));
+}
+
+net::Response refusal_response(const service::Service& service, const tree::Refusal& refusal) {
+  net::Response response = json_response(service, status_of(refusal.code), refusal.index);
+  append_refusal(response.body, refusal);
+  response.body.push_back('\n');
+  return response;
+}
+
+net::Response failure_response(const service::Service& service, const Error& error) {
+  return refusal_response(service, {tree::Code::kRaftInternal, error.message, 0});
+}
+
+}  // namespace etcd::api::v2

@@ -1,0 +1,19 @@
+// api/v2/answers.h - the responses that every path of the v2 API shares.
+//
+// Thread:  any.
+#pragma once
+#include "net/http.h"
+#include "service/service.h"
+#include "tree/refusal.h"
+
+namespace etcd::api::v2 {
+
+/// A JSON answer with the cluster's id and `index`, without a body.
+net::Response json_response(const service::Service& service, int status, std::int64_t index);
+/// X-Raft-Index and X-Raft-Term, which answers that come from the store have.
+void add_place(net::Response& response, service::LogPlace place);
+net::Response refusal_response(const service::Service& service, const tree::Refusal& refusal);
+/// What the store was never asked about: no leader, no time, no room.
+net::Response failure_response(const service::Service& service, const Error& error);
+
+}  // namespace etcd::api::v2
