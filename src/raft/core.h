@@ -12,7 +12,9 @@
 //          to kApplyThread where there is such work. All other messages may leave at once, before anything is saved.
 //          Each storage message holds `responses`, which are delivered when its work is done: those to this member by
 //          step(), the others by the network. Work for one thread is done in order and never dropped; nothing waits
-//          for anything else. advance() is not called.
+//          for anything else. A snapshot may overtake entries that wait to be applied: the driver skips those that its
+//          state machine then holds already (their changes of configuration too), and delivers the responses as usual.
+//          advance() is not called.
 //
 // Thread:  one loop only (replica).
 // Owns:    its state. Borrows the LogView, which must outlive it.

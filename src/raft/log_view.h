@@ -51,7 +51,8 @@ class LogView {
   /// The last index saved; first_index() - 1 when there are no entries.
   [[nodiscard]] virtual Index last_index() const = 0;
 
-  /// A snapshot to send to a member that fell behind.
+  /// A snapshot to send to a member that fell behind. It should be of the newest applied state: one from before that
+  /// member was added does not name it, and the member then ignores it.
   /// Errors: kUnavailable while none is ready; the core asks again later.
   [[nodiscard]] virtual Result<Snapshot> snapshot() const = 0;
 };

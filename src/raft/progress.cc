@@ -72,8 +72,6 @@ bool Progress::maybe_decrease_to(Index rejected, Index hint) {
 
 void Progress::check_invariants(MemberId id) const {
   CHECK(match < next, "member {:x}: match {} next {}", id, match.value, next.value);
-  CHECK(state != ProgressState::kSnapshot || next == pending_snapshot + 1, "member {:x}: next {} pending snapshot {}",
-        id, next.value, pending_snapshot.value);
   CHECK(state == ProgressState::kReplicate || inflights.count() == 0, "member {:x}: {} in flight outside replicate", id,
         inflights.count());
 }

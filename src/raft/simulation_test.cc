@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <memory>
@@ -78,6 +79,9 @@ struct Faults {
   std::uint64_t doubled_percent = 0;
   bool reorder = false;
   bool crash = false;
+  std::uint64_t campaign_percent = 0;  // besides those by time-out
+  std::uint64_t change_percent = 1;    // of the configuration
+  std::uint64_t slow_disk = 1;         // one of so many chances to write is taken
 };
 
 class Simulation {
@@ -89,7 +93,7 @@ class Simulation {
     options_.pre_vote = rng_.chance(1, 2);
     options_.check_quorum = rng_.chance(1, 2);
     options_.step_down_on_removal = rng_.chance(1, 2);
-    options_.message_bytes_max = rng_.chance(1, 2) ? 40 : kNoLimit;
+    options_.message_bytes_max = rng_.chance(1, 3) ? 0 : rng_.chance(1, 2) ? 40 : kNoLimit;
     options_.inflight_messages_max = rng_.chance(1, 2) ? 2 : 256;
     options_.applying_bytes_max = rng_.chance(1, 3) ? 30 : 0;
     options_.uncommitted_bytes_max = rng_.chance(1, 3) ? 50 : 0;
@@ -99,7 +103,7 @@ class Simulation {
     for (MemberId id = 1; id <= size + 1; ++id) {  // the last one may be added later
       Member& one = members_[id];
       one.log.set_conf_state(start);
-      one.conf_state = start;
+      one.log.conf_state = start;
       boot(id);
     }
   }
@@ -108,7 +112,10 @@ class Simulation {
     faults_ = {.lost_percent = rng_.below(30),
                .doubled_percent = rng_.below(10),
                .reorder = rng_.chance(2, 3),
-               .crash = rng_.chance(2, 3)};
+               .crash = rng_.chance(2, 3),
+               .campaign_percent = rng_.chance(1, 2) ? 0 : rng_.below(8),
+               .change_percent = rng_.chance(1, 2) ? 1 : rng_.below(6),
+               .slow_disk = 1 + rng_.below(4)};
     for (int step = 0; step < steps; ++step) {
       random_step();
       check();
@@ -136,10 +143,18 @@ class Simulation {
   [[nodiscard]] int reads_answered() const { return reads_answered_; }
 
  private:
-  struct Member {
-    MemoryLog log;         // what is saved
+  /// Its snapshot is of what the state machine holds now.
+  class SavedLog : public MemoryLog {
+   public:
+    [[nodiscard]] Result<Snapshot> snapshot() const override {
+      return Snapshot{.metadata = {.conf_state = conf_state, .index = applied, .term = *term(applied)}};
+    }
     ConfState conf_state;  // as of applied
-    Index applied;         // of the state machine, which is saved at once
+    Index applied;
+  };
+
+  struct Member {
+    SavedLog log;  // what is saved, and the state machine, which is saved at once
     std::unique_ptr<Core> core;
     std::deque<Message> append_work;
     std::deque<Message> apply_work;
@@ -151,16 +166,18 @@ class Simulation {
     one.append_work.clear();
     one.apply_work.clear();
     one.ready.reset();
-    one.log.set_conf_state(one.conf_state);
+    one.log.set_conf_state(one.log.conf_state);
     Options options = options_;
     options.id = id;
-    options.applied = one.applied;
+    options.applied = one.log.applied;
     one.core = std::make_unique<Core>(options, one.log, rng_.fork());
   }
 
   MemberId anybody() { return 1 + rng_.below(members_.size()); }
 
   void random_step() {
+    if (rng_.chance(faults_.campaign_percent, 100)) members_.at(anybody()).core->campaign();
+    if (rng_.chance(faults_.change_percent, 100)) change_members();
     const std::uint64_t what = rng_.below(100);
     if (what < 25) {
       members_.at(anybody()).core->tick();
@@ -172,8 +189,6 @@ class Simulation {
       propose();
     } else if (what < 93) {
       read();
-    } else if (what < 94) {
-      change_members();
     } else if (what < 95) {
       compact();
     } else if (what < 96) {
@@ -200,12 +215,12 @@ class Simulation {
     Message message = messages_[place];
     if (!rng_.chance(faults_.doubled_percent, 100))
       messages_.erase(messages_.begin() + static_cast<std::ptrdiff_t>(place));
-    if (cut(message) || rng_.chance(faults_.lost_percent, 100)) {
-      if (message.type == MessageType::kSnap) {
-        members_.at(message.from).core->report_snapshot(message.to, SnapshotStatus::kFailed);
-      }
-      return;
+    const bool lost = cut(message) || rng_.chance(faults_.lost_percent, 100);
+    if (message.type == MessageType::kSnap) {  // whoever sends snapshots reports how that ended
+      members_.at(message.from)
+          .core->report_snapshot(message.to, lost ? SnapshotStatus::kFailed : SnapshotStatus::kFinished);
     }
+    if (lost) return;
     (void)members_.at(message.to).core->step(std::move(message));
   }
 
@@ -214,7 +229,7 @@ class Simulation {
     Member& one = members_.at(id);
     if (options_.async_storage_writes) {
       const std::uint64_t what = rng_.below(3);
-      if (what == 0 && !one.append_work.empty()) {
+      if (what == 0 && !one.append_work.empty() && rng_.chance(1, faults_.slow_disk)) {
         Message work = std::move(one.append_work.front());
         one.append_work.pop_front();
         save(one, {work.term, work.vote, work.commit}, work.entries, work.snapshot);
@@ -281,8 +296,8 @@ class Simulation {
     }
     if (snapshot.has_value()) {
       if (one.log.apply_snapshot(*snapshot).has_value()) {
-        one.applied = snapshot->metadata.index;
-        one.conf_state = snapshot->metadata.conf_state;
+        one.log.applied = snapshot->metadata.index;
+        one.log.conf_state = snapshot->metadata.conf_state;
       }
     }
     one.log.append(entries);
@@ -295,13 +310,15 @@ class Simulation {
   void apply(MemberId id, const std::vector<Entry>& entries) {
     Member& one = members_.at(id);
     for (const Entry& entry : entries) {
-      CHECK(entry.index == one.applied + 1, "member {} applies {} behind {}", id, entry.index.value, one.applied.value);
+      if (entry.index <= one.log.applied) continue;  // a snapshot came in between
+      CHECK(entry.index == one.log.applied + 1, "member {} applies {} behind {}", id, entry.index.value,
+            one.log.applied.value);
       CHECK(entry.index <= one.log.last_index(), "member {} applies {} before it is saved", id, entry.index.value);
       judge_.saw_applied(entry, id);
       if (const auto change = decode_conf_change(entry); change.has_value()) {
-        one.conf_state = one.core->apply_conf_change(*change);
+        one.log.conf_state = one.core->apply_conf_change(*change);
       }
-      one.applied = entry.index;
+      one.log.applied = entry.index;
     }
   }
 
@@ -343,10 +360,9 @@ class Simulation {
 
   void compact() {
     Member& one = members_.at(anybody());
-    if (one.applied < one.log.first_index() || one.applied > one.log.last_index()) return;
-    if (one.core->applied() < one.applied) return;  // the core may still read them
-    if (!one.log.create_snapshot(one.applied, one.conf_state, {}).has_value()) return;
-    (void)one.log.compact(one.applied);
+    if (one.log.applied < one.log.first_index() || one.log.applied > one.log.last_index()) return;
+    if (one.core->applied() < one.log.applied) return;  // the core may still read them
+    (void)one.log.compact(one.log.applied);
   }
 
   void check() {
@@ -377,7 +393,7 @@ class Simulation {
     }
     if (leader == nullptr || leader->config().voters.joint()) return false;
     for (const auto& [id, progress] : leader->progress()) {
-      if (members_.at(id).applied != leader->last_index()) return false;
+      if (members_.at(id).log.applied != leader->last_index()) return false;
     }
     return true;
   }
@@ -395,9 +411,12 @@ class Simulation {
 };
 
 TEST(Simulation, KeepsItsPromisesUnderFaults) {
+  // ETCD_RAFT_SEEDS=5000 plays more of them; a seed that fails is printed and replays exactly.
+  const char* const wanted = std::getenv("ETCD_RAFT_SEEDS");
+  const std::uint64_t seeds = wanted == nullptr ? 60 : std::strtoull(wanted, nullptr, 10);
   std::uint64_t committed = 0;
   int reads = 0;
-  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Simulation simulation(seed);
     simulation.run(4000);

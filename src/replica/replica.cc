@@ -121,6 +121,7 @@ Result<std::unique_ptr<Replica>> Replica::restart(Parts parts, ReplicaOptions op
 Result<void> Replica::open_core(raft::HardState hard_state, std::vector<raft::Entry> entries) {
   const Index applied = applier_->applied();
   marked_ = applied;
+  appended_ = hard_state;
   log_ = std::make_unique<LogStore>(*wal_, hard_state, conf_state_of(*applier_->members().current()), applied,
                                     std::move(entries));
   raft::Options options;
@@ -313,9 +314,10 @@ void Replica::take(raft::Ready ready) {
 
 void Replica::append(raft::Message message) {
   // A commit index alone need not be durable: it goes out with the next entries, and wakes nobody.
+  const raft::HardState state{message.term, message.vote, message.commit};  // empty: unchanged
   const bool can_wait = message.entries.empty() && !message.snapshot && message.responses.empty() &&
-                        message.term == appended_.term && message.vote == appended_.vote;
-  appended_ = {message.term, message.vote, message.commit};
+                        state.term == appended_.term && state.vote == appended_.vote;
+  if (!state.empty()) appended_ = state;
   {
     const std::scoped_lock lock(append_mu_);
     append_pending_.push_back(std::move(message));

@@ -19,9 +19,10 @@ bool lies_below(BytesView path, BytesView directory) {
                             : path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
 }
 
-bool reaches(BytesView event_path, const Watched& watched) {
+bool reaches(BytesView event_path, std::int64_t revision, const Watched& watched) {
   if (event_path == watched.path) return true;
-  return watched.recursive && lies_below(event_path, watched.path) && !is_hidden_below(watched.path, event_path);
+  return watched.recursive && lies_below(event_path, watched.path) &&
+         (revision <= watched.registered || !is_hidden_below(watched.path, event_path));
 }
 
 const mvcc::Event* find(Events events, BytesView key) {
@@ -94,7 +95,7 @@ void add_events_of_revision(const Watched& watched, Events records, MarkerBefore
   if (cause.action == Action::kRefresh) return;  // a deadline that moves wakes nobody
   if (!cause.path.empty()) {
     const bool deletes = cause.action == Action::kDelete || cause.action == Action::kExpire;
-    if (reaches(cause.path, watched) || (deletes && goes_with(cause.path, watched, records))) {
+    if (reaches(cause.path, revision, watched) || (deletes && goes_with(cause.path, watched, records))) {
       events.push_back(event_of_directory(cause.path, cause.action, records, revision, marker_before));
     }
     return;
@@ -104,7 +105,7 @@ void add_events_of_revision(const Watched& watched, Events records, MarkerBefore
     // A v2 command's node comes first; what follows are parents that it made on the way.
     if (!each_is_one && record->entry->revision().sub != 0) continue;
     const BytesView path = path_of(record->entry->key());
-    if (!is_clean(path) || !reaches(path, watched)) continue;
+    if (!is_clean(path) || !reaches(path, revision, watched)) continue;
     const Action action = cause.action == Action::kPut && record->is_delete() ? Action::kDelete
                           : cause.action == Action::kPut                      ? Action::kSet
                                                                               : cause.action;

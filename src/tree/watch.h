@@ -5,7 +5,7 @@
 //
 //   an event at path X reaches a watcher of path P when
 //     X is P,
-//     X is below P, the watcher is recursive, and nothing between the two is hidden, or
+//     X is below P, the watcher is recursive, and nothing between the two is hidden (older events are shown anyway), or
 //     X is a directory above P that went away, and P was there and went with it.
 #pragma once
 #include <absl/functional/function_ref.h>
@@ -23,6 +23,7 @@ namespace etcd::tree {
 struct Watched {
   Bytes path;  // clean
   bool recursive = false;
+  std::int64_t registered = 0;  // the store's revision when the watch began: what is older was never filtered
 };
 
 /// The keys whose changes a watcher must hear of. The views point into the `Keys`, which must stay where it is.

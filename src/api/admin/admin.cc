@@ -20,12 +20,16 @@ net::Response json(int status, Bytes body) {
 }
 
 net::Response health(const std::string& reason) {
-  if (reason.empty()) return json(200, R"({"health":"true","reason":""})");
+  if (reason.empty()) {
+    net::Response response;
+    response.headers.add("Content-Type", "text/plain; charset=utf-8");  // upstream names none, and Go guesses this
+    response.body = R"({"health":"true","reason":""})";
+    return response;
+  }
   Bytes body = R"({"health":"false","reason":)";
   codec::append_json_string(body, reason);
   body += '}';
-  net::Response response = net::text_error(503, body);
-  return response;
+  return net::text_error(503, body);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "net/media_type.h"
 #include "net/url.h"
 #include "tree/path.h"
 
@@ -49,10 +50,17 @@ class Form {
  public:
   static tree::Outcome<Form> of(const net::Request& request) {
     Form form;
-    if (takes_body(request)) form.body_ = net::parse_form(request.body);
+    std::string media_error;
+    if (request.method == "PUT" || request.method == "POST") {
+      // Without a type a body is no form, but a type that cannot be read is an error.
+      const std::string* const field = request.headers.find("Content-Type");
+      const net::MediaType media = net::parse_media_type(field != nullptr && !field->empty() ? *field : kNoType);
+      if (media.type == "application/x-www-form-urlencoded") form.body_ = net::parse_form(request.body);
+      media_error = media.error;
+    }
     form.query_ = net::parse_form(request.query);
-    for (const net::Form* part : {&form.body_, &form.query_}) {
-      if (!part->error.empty()) return refuse(Code::kInvalidForm, part->error);
+    for (const std::string& error : {media_error, form.body_.error, form.query_.error}) {
+      if (!error.empty()) return refuse(Code::kInvalidForm, error);
     }
     return form;
   }
@@ -86,19 +94,7 @@ class Form {
   }
 
  private:
-  static bool takes_body(const net::Request& request) {
-    if (request.method != "PUT" && request.method != "POST" && request.method != "PATCH") return false;
-    const std::string* const type = request.headers.find("Content-Type");
-    if (type == nullptr) return false;
-    // Parameters such as a charset do not matter, nor does case.
-    BytesView media = BytesView(*type).substr(0, type->find(';'));
-    while (media.ends_with(' ')) media.remove_suffix(1);
-    while (media.starts_with(' ')) media.remove_prefix(1);
-    constexpr BytesView kForm = "application/x-www-form-urlencoded";
-    return std::equal(media.begin(), media.end(), kForm.begin(), kForm.end(), [](char given, char wanted) {
-      return (given >= 'A' && given <= 'Z' ? given - 'A' + 'a' : given) == wanted;
-    });
-  }
+  static constexpr const char* kNoType = "application/octet-stream";  // what a missing type counts as
 
   net::Form body_;
   net::Form query_;

@@ -76,7 +76,8 @@ void KeysHandler::handle(net::Request request, std::shared_ptr<net::Exchange> ex
                    });
     return;
   }
-  if (parsed->wait) {
+  // A quorum read answers at once, whatever else is asked for.
+  if (parsed->wait && !parsed->quorum) {
     hub_of(exchange->executor()).watch(*parsed, exchange);
     return;
   }

@@ -41,7 +41,7 @@ void WatchHub::watch(const KeyRequest& request, std::shared_ptr<net::Exchange> e
   add_place(head, service_.place());
   exchange->start(std::move(head));
 
-  auto watch = std::make_unique<Watch>(Watch{{request.path, request.recursive}, request.stream, exchange});
+  auto watch = std::make_unique<Watch>(Watch{{request.path, request.recursive, index}, request.stream, exchange});
   const tree::WatchedKeys keys(watch->watched);
   const mvcc::WatcherId id = group_.watch(keys.ranges(), {.start_revision = start, .previous = true}, *this);
   watches_.emplace(id, std::move(watch));
