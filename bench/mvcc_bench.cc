@@ -337,5 +337,3 @@ BENCHMARK(BM_WatchIndexFind)->Unit(benchmark::kNanosecond);
 
 }  // namespace
 }  // namespace etcd::mvcc
-
-BENCHMARK_MAIN();

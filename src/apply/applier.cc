@@ -55,6 +55,7 @@ Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io:
     }
     if (!reader.ok()) return failure(ErrorCode::kCorrupt, "table applied: value does not decode");
   }
+  applier->load_expiry();
   applier->durable_ = applier->handed_over_ = applier->applied_;
   return applier;
 }
@@ -109,6 +110,7 @@ Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Out
     tree::Outcome<tree::Event> event = tree::write(txn, command);
     if (event) {
       txn.commit();
+      note_expiry(*event);
     } else {
       txn.abort();
     }
@@ -125,6 +127,26 @@ Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Out
   }
   outcomes.push_back(std::move(outcome));
   return {};
+}
+
+void Applier::note_expiry(const tree::Event& event) {
+  if (event.node.deadline.ns != 0) {
+    expiry_.set(event.node.path, event.node.deadline, event.ttl, clock_.now());
+  } else if (event.previous && event.previous->dir && event.action != mvcc::Action::kUpdate) {
+    expiry_.forget_subtree(event.node.path);
+  } else if (event.previous) {
+    expiry_.forget(event.node.path);
+  }
+}
+
+void Applier::load_expiry() {
+  const mvcc::View view = store_->view();
+  for (mvcc::Cursor cursor = view.cursor("/"); cursor.valid(); cursor.next()) {
+    const mvcc::Attributes attributes = cursor.entry().attributes();
+    if (attributes.deadline.ns == 0) continue;
+    const BytesView key = cursor.key();
+    expiry_.set(key.ends_with('/') ? key.substr(0, key.size() - 1) : key, attributes.deadline, attributes.ttl, clock_.now());
+  }
 }
 
 ConfChange Applier::apply_conf_change(const CommittedEntry& entry) {

@@ -27,14 +27,11 @@
 #include "engine/engine.h"
 #include "io/clock.h"
 #include "io/executor.h"
+#include "lease/expiry_index.h"
 #include "members/table.h"
 #include "mvcc/store.h"
 #include "tree/event.h"
 #include "tree/refusal.h"
-
-namespace etcdserverpb {
-class InternalRaftRequest;
-}
 
 namespace etcd::apply {
 
@@ -103,6 +100,8 @@ class Applier {
 
   [[nodiscard]] mvcc::Store& store() { return *store_; }
   [[nodiscard]] members::Table& members() { return *members_; }
+  /// Apply loop only: the nodes that have a TTL.
+  [[nodiscard]] lease::ExpiryIndex& expiry() { return expiry_; }
 
   /// Hands over what is left and calls `done` once the engine has it, or has failed. Nothing is applied afterwards.
   void stop(std::function<void()> done);
@@ -115,6 +114,8 @@ class Applier {
   ConfChange apply_conf_change(const CommittedEntry& entry);
   Result<void> accept_conf_change(const CommittedEntry& entry);
   void fail(const Error& error);
+  void note_expiry(const tree::Event& event);
+  void load_expiry();
   /// Hands the pending changes over when they are due and no batch is under way.
   void consider_commit();
   void hand_over();
@@ -130,6 +131,7 @@ class Applier {
 
   std::unique_ptr<mvcc::Store> store_;
   std::unique_ptr<members::Table> members_;
+  lease::ExpiryIndex expiry_;
 
   Index applied_;       // invariant: durable_ <= applied_
   Term applied_term_;

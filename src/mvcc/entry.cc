@@ -105,10 +105,21 @@ Result<KeyValue> decode_key_value(BytesView bytes) {
   return kv;
 }
 
+namespace {
+
+char* write_attributes(const Attributes& attributes, char* out) {
+  const std::int64_t numbers[3] = {attributes.created_index, attributes.deadline.ns, attributes.ttl.count()};
+  static_assert(sizeof numbers == kAttributesBytes);
+  std::memcpy(out, numbers, sizeof numbers);
+  return out + sizeof numbers;
+}
+
+}  // namespace
+
 EntryRef Entry::make(const Parts& parts) {
   CHECK(parts.sub >= 0 && parts.sub <= 0xFFFFFFFF, "sub revision {}", parts.sub);
   const std::size_t encoded = encoded_size(parts.kv);
-  const std::size_t attributes = parts.attributes.is_default() ? 0 : 16;
+  const std::size_t attributes = parts.attributes.is_default() ? 0 : kAttributesBytes;
   CHECK(encoded <= 0xFFFFFFFFu && parts.links.size() <= 0xFFFFu, "{} bytes, {} of links", encoded, parts.links.size());
   void* memory = ::operator new(sizeof(Entry) + encoded + attributes + parts.links.size());
   auto* entry = new (memory) Entry();
@@ -122,9 +133,7 @@ EntryRef Entry::make(const Parts& parts) {
   entry->flags_ = static_cast<std::uint8_t>((parts.tombstone ? kTombstone : 0) | (attributes > 0 ? kHasAttributes : 0));
   char* out = write_encoded(parts.kv, entry->data());
   if (attributes > 0) {
-    std::memcpy(out, &parts.attributes.created_index, 8);
-    std::memcpy(out + 8, &parts.attributes.deadline.ns, 8);
-    out += 16;
+    out = write_attributes(parts.attributes, out);
   }
   if (!parts.links.empty()) std::memcpy(out, parts.links.data(), parts.links.size());
   return EntryRef::adopt(entry);
@@ -132,7 +141,7 @@ EntryRef Entry::make(const Parts& parts) {
 
 EntryRef Entry::make_encoded(BytesView encoded, std::uint32_t key_offset, std::uint32_t key_size, Revision revision,
                              bool tombstone, const Attributes& attributes, std::uint32_t position, BytesView links) {
-  const std::size_t attributes_size = attributes.is_default() ? 0 : 16;
+  const std::size_t attributes_size = attributes.is_default() ? 0 : kAttributesBytes;
   CHECK(encoded.size() <= 0xFFFFFFFFu && links.size() <= 0xFFFFu && key_offset <= 0xFF,
         "{} bytes, {} of links, key at {}", encoded.size(), links.size(), key_offset);
   void* memory = ::operator new(sizeof(Entry) + encoded.size() + attributes_size + links.size());
@@ -148,9 +157,7 @@ EntryRef Entry::make_encoded(BytesView encoded, std::uint32_t key_offset, std::u
   std::memcpy(entry->data(), encoded.data(), encoded.size());
   char* out = entry->data() + encoded.size();
   if (attributes_size > 0) {
-    std::memcpy(out, &attributes.created_index, 8);
-    std::memcpy(out + 8, &attributes.deadline.ns, 8);
-    out += 16;
+    out = write_attributes(attributes, out);
   }
   if (!links.empty()) std::memcpy(out, links.data(), links.size());
   return EntryRef::adopt(entry);
@@ -171,8 +178,10 @@ KeyValue Entry::fields() const {
 Attributes Entry::attributes() const {
   Attributes attributes;
   if ((flags_ & kHasAttributes) != 0) {
-    std::memcpy(&attributes.created_index, data() + encoded_size_, 8);
-    std::memcpy(&attributes.deadline.ns, data() + encoded_size_ + 8, 8);
+    std::int64_t numbers[3];
+    static_assert(sizeof numbers == kAttributesBytes);
+    std::memcpy(numbers, data() + encoded_size_, sizeof numbers);
+    attributes = {.created_index = numbers[0], .deadline = {numbers[1]}, .ttl = Duration(numbers[2])};
   }
   return attributes;
 }

@@ -5,7 +5,7 @@
 // Format:  the encoded part is mvccpb.KeyValue; a stored version is docs/formats/store.md, "History record".
 //
 //      +--------------------+------------------------------+------------------+-----------------+
-//      | 32 bytes of header | encoded mvccpb.KeyValue      | attributes, 0/16 | links, 0..      |
+//      | 32 bytes of header | encoded mvccpb.KeyValue      | attributes, 0/24 | links, 0..      |
 //      +--------------------+------------------------------+------------------+-----------------+
 //       count, sizes,        a Range reply copies these     created index,     older versions of
 //       revision, position   bytes                          deadline           the key (links.h)
@@ -25,6 +25,7 @@ namespace etcd::mvcc {
 struct Attributes {
   std::int64_t created_index = 0;  // 0: the same as create_revision
   WallTime deadline{};             // when the node's TTL runs out; 0: it has none
+  Duration ttl{};                  // how long that was from when it was written; meaningless without a deadline
 
   [[nodiscard]] bool is_default() const { return created_index == 0 && deadline.ns == 0; }
   friend bool operator==(const Attributes&, const Attributes&) = default;
@@ -47,6 +48,8 @@ struct KeyValue {
 void append_encoded(const KeyValue& kv, Bytes& out);
 /// The views point into `bytes`. Fields may come in any order, unknown ones are skipped. Errors: kCorrupt.
 Result<KeyValue> decode_key_value(BytesView bytes);
+
+inline constexpr std::size_t kAttributesBytes = 24;  // in memory and in a record: three numbers of 8 bytes
 
 class EntryRef;
 
@@ -107,7 +110,7 @@ class Entry {
   ~Entry() = default;
   [[nodiscard]] const char* data() const { return reinterpret_cast<const char*>(this + 1); }
   [[nodiscard]] char* data() { return reinterpret_cast<char*>(this + 1); }
-  [[nodiscard]] std::size_t attributes_bytes() const { return (flags_ & kHasAttributes) != 0 ? 16 : 0; }
+  [[nodiscard]] std::size_t attributes_bytes() const { return (flags_ & kHasAttributes) != 0 ? kAttributesBytes : 0; }
   void retain() const { count_.fetch_add(1, std::memory_order_relaxed); }
   void release() const {
     if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) free_entry(this);

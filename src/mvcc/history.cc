@@ -95,7 +95,7 @@ Bytes encode_history_record(const HistoryRecord& record) {
         record.revision.sub);
   std::size_t size = kCrcBytes + 1 + record.encoded.size();
   if (has_links) size += varint_size(record.position) + varint_size(record.links.size()) + record.links.size();
-  if (has_attributes) size += 16;
+  if (has_attributes) size += kAttributesBytes;
   if (record.has_cause) size += 1 + varint_size(record.cause_path.size()) + record.cause_path.size();
 
   Bytes bytes(size, '\0');
@@ -114,7 +114,8 @@ Bytes encode_history_record(const HistoryRecord& record) {
   if (has_attributes) {
     store_little_endian(static_cast<std::uint64_t>(record.attributes.created_index), 8, out);
     store_little_endian(static_cast<std::uint64_t>(record.attributes.deadline.ns), 8, out + 8);
-    out += 16;
+    store_little_endian(static_cast<std::uint64_t>(record.attributes.ttl.count()), 8, out + 16);
+    out += kAttributesBytes;
   }
   if (record.has_cause) {
     *out++ = static_cast<char>(record.action);
@@ -152,9 +153,10 @@ Result<HistoryRecord> decode_history_record(BytesView key, BytesView value) {
   }
   if ((flags & kHasAttributes) != 0) {
     BytesView fixed;
-    if (!take(value, 16, fixed)) return damaged(at, "bad attributes");
+    if (!take(value, kAttributesBytes, fixed)) return damaged(at, "bad attributes");
     record.attributes.created_index = static_cast<std::int64_t>(load_little_endian(fixed.substr(0, 8)));
-    record.attributes.deadline.ns = static_cast<std::int64_t>(load_little_endian(fixed.substr(8)));
+    record.attributes.deadline.ns = static_cast<std::int64_t>(load_little_endian(fixed.substr(8, 8)));
+    record.attributes.ttl = Duration(static_cast<std::int64_t>(load_little_endian(fixed.substr(16))));
   }
   if ((flags & kHasCause) != 0) {
     std::uint64_t size = 0;

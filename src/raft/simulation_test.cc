@@ -140,7 +140,7 @@ class Simulation {
   }
 
   [[nodiscard]] Index committed() const { return judge_.last_applied(); }
-  [[nodiscard]] int reads_answered() const { return reads_answered_; }
+  [[nodiscard]] std::uint64_t reads_answered() const { return reads_answered_; }
 
  private:
   /// Its snapshot is of what the state machine holds now.
@@ -407,7 +407,7 @@ class Simulation {
   Judge judge_;
   std::vector<Index> reads_;  // by name: what was committed when it was asked for
   std::uint64_t proposed_ = 0;
-  int reads_answered_ = 0;
+  std::uint64_t reads_answered_ = 0;
 };
 
 TEST(Simulation, KeepsItsPromisesUnderFaults) {
@@ -415,7 +415,7 @@ TEST(Simulation, KeepsItsPromisesUnderFaults) {
   const char* const wanted = std::getenv("ETCD_RAFT_SEEDS");
   const std::uint64_t seeds = wanted == nullptr ? 60 : std::strtoull(wanted, nullptr, 10);
   std::uint64_t committed = 0;
-  int reads = 0;
+  std::uint64_t reads = 0;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Simulation simulation(seed);
@@ -425,8 +425,8 @@ TEST(Simulation, KeepsItsPromisesUnderFaults) {
     reads += simulation.reads_answered();
     if (HasFailure()) break;
   }
-  EXPECT_GT(committed, 1000u) << "faults so bad that nothing is tested";
-  EXPECT_GT(reads, 100);
+  EXPECT_GT(committed, seeds * 5) << "faults so bad that nothing is tested";
+  EXPECT_GT(reads, seeds);
 }
 
 }  // namespace

@@ -115,6 +115,8 @@ class Replica final : private apply::Listener {
   [[nodiscard]] ClusterId cluster() const { return who_.cluster; }
   [[nodiscard]] mvcc::Store& store() { return applier_->store(); }
   [[nodiscard]] members::Table& members() { return applier_->members(); }
+  /// Apply loop only.
+  [[nodiscard]] lease::ExpiryIndex& expiry() { return applier_->expiry(); }
   [[nodiscard]] ReplicaStatus status() const;
 
   /// Begins to tick. A sole voter campaigns at once: there is nobody to disturb.

@@ -99,6 +99,9 @@ Result<void> Member::open() {
                               .member = replica_->member(),
                               .request_bytes_max = options_.max_request_bytes,
                               .timeout = 5s + 2 * election});
+  expirer_ = std::make_unique<duties::Expirer>(
+      replica_->expiry(), clock_, *apply_loop_,
+      [this](SharedBytes command) { replica_->propose(std::move(command), [](const Error&) {}); });
   build_handlers();
   service_->start();
   replica_->start();
@@ -239,6 +242,7 @@ void Member::stop() {
   if (std::exchange(stopped_, true)) return;
   if (client_server_) client_server_->stop(kStopGrace);
   if (peer_server_) peer_server_->stop(kStopGrace);
+  if (expirer_) expirer_->stop();
   if (replica_ && !fault()) {
     std::promise<void> promise;
     std::future<void> done = promise.get_future();
@@ -263,6 +267,7 @@ void Member::applied(std::vector<apply::Outcome> outcomes) {
 
 void Member::leader_changed(MemberId leader) {
   logger_.info("leader changed", {telemetry::field("leader-id", telemetry::hex(leader))});
+  expirer_->leader_changed(leader == replica_->member());
 }
 
 void Member::failed(const Error& error) {

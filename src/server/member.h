@@ -21,6 +21,7 @@
 #include "api/v2/keys.h"
 #include "base/result.h"
 #include "config/options.h"
+#include "duties/expirer.h"
 #include "engine/engine.h"
 #include "io/clock.h"
 #include "io/file.h"
@@ -95,6 +96,7 @@ class Member final : private replica::Observer {
   replica::NoTransport transport_;
   std::unique_ptr<replica::Replica> replica_;
   std::unique_ptr<service::Service> service_;
+  std::unique_ptr<duties::Expirer> expirer_;
   std::unique_ptr<api::v2::KeysHandler> keys_;
   std::unique_ptr<api::admin::VersionHandler> version_;
   std::unique_ptr<api::admin::HealthHandler> health_;

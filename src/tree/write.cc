@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "base/check.h"
 #include "tree/path.h"
 #include "tree/read.h"
@@ -54,6 +57,12 @@ class Writer {
     return std::unexpected(missing(txn_, path_, txn_.base_revision()));
   }
 
+  /// Whole seconds in the command; longer than the clock counts is as long as it counts.
+  [[nodiscard]] Duration ttl() const {
+    constexpr std::int64_t kSecondsMax = std::numeric_limits<std::int64_t>::max() / 1'000'000'000;
+    return std::chrono::seconds(std::min<std::int64_t>(command_.ttl(), kSecondsMax));
+  }
+
   [[nodiscard]] Node node_of(const Found& found) const {
     return found.dir ? directory_of(path_, found.entry) : file_of(*found.entry);
   }
@@ -63,6 +72,7 @@ class Writer {
     event.action = action;
     event.index = txn_.revision();
     event.refresh = command_.refresh();
+    event.ttl = ttl();
     event.node.path = path_;
     event.node.modified_index = txn_.revision();
     event.node.created_index = txn_.revision();
@@ -115,12 +125,13 @@ class Writer {
     if (command_.dir()) {
       event.node.dir = true;
       if (replaced != nullptr) txn_.erase(path_);
-      txn_.put(marker_of(path_), "", {.attributes = {.deadline = {command_.deadline()}}});
+      txn_.put(marker_of(path_), "", {.attributes = {.deadline = {command_.deadline()}, .ttl = ttl()}});
     } else {
       event.node.value = Bytes(value);
       // An ordinary put keeps create_revision, so the node remembers that it counts as new.
       txn_.put(path_, value, {.attributes = {.created_index = replaced == nullptr ? 0 : txn_.revision(),
-                                             .deadline = {command_.deadline()}}});
+                                             .deadline = {command_.deadline()},
+                                             .ttl = ttl()}});
     }
     put_parents(parents);
     set_cause(action, command_.dir());
@@ -153,7 +164,8 @@ class Writer {
     // Its own createdIndex, where it has one, moves along; without one it is the key's create_revision.
     const mvcc::Attributes attributes{
         .created_index = found.entry != nullptr ? found.entry->attributes().created_index : 0,
-        .deadline = {command_.deadline()}};
+        .deadline = {command_.deadline()},
+        .ttl = ttl()};
     if (found.dir) {
       txn_.put(marker_of(path_), "", {.attributes = attributes});
       set_cause(action, true);

@@ -73,6 +73,8 @@ Result<void> set_option(Options& options, Snapshot& snapshot, const std::string&
     options.inflight_messages_max = static_cast<std::uint32_t>(count);
   } else if (key == "max-committed-size-per-ready") {
     ETCD_TRY(options.applying_bytes_max, to_number(value));
+  } else if (key == "max-size-per-msg") {  // ours: 0 is one entry per message
+    ETCD_TRY(options.message_bytes_max, to_number(value));
   } else if (key == "async-storage-writes") {
     ETCD_TRY(options.async_storage_writes, to_bool(value));
   } else if (key == "prevote") {
