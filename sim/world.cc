@@ -37,6 +37,7 @@ struct World::Member {
   std::unique_ptr<io::Directory> wal_directory;
   std::unique_ptr<engine::Engine> engine;
   replica::NoTransport transport;
+  apply::StoreStats stats;
   std::unique_ptr<replica::Replica> replica;
   std::unique_ptr<service::Service> service;
 };
@@ -59,7 +60,7 @@ bool World::start() {
   options.snapshot_count = 40;  // small, so that segments come and go within a short life
   options.catchup_entries = 10;
   options.wal = {.segment_bytes = 16'384, .prewrite_bytes = 4096, .unsafe_no_fsync = options_.no_fsync};
-  options.applier = {.batch_bytes = 2000, .batch_interval = 200ms, .retry = 100ms};
+  options.applier = {.batch_bytes = 2000, .batch_interval = 200ms, .retry = 100ms, .stats = &member.stats};
   replica::Parts parts{*member.wal_directory,
                        *member.engine,
                        scheduler_.clock(),
@@ -80,7 +81,7 @@ bool World::start() {
   }
   member.replica = *std::move(made);
   member.service = std::make_unique<service::Service>(
-      *member.replica, member.replica->store(), member.replica->members(), scheduler_.clock(), member.net_loop,
+      *member.replica, member.replica->store(), member.replica->members(), member.stats, scheduler_.clock(), member.net_loop,
       service::ServiceOptions{.cluster = member.replica->cluster(), .member = self.id});
   member.service->start();
   member.replica->start();

@@ -67,7 +67,7 @@ HEAVY = {
     "openssl/*": ["net/tls.cc", "net/loop.cc", "net/server.cc", "members/id.cc"],
     "yaml-cpp/*": ["config/yaml.cc"],
     "nlohmann/json*": ["cmd/*.cc"],
-    "rapidjson/*": ["members/member.cc"],
+    "rapidjson/*": ["members/member.cc", "api/v2/json_body.cc"],
     "lmdb.h": ["engine/lmdb_engine.cc"],
     "spdlog/*": ["telemetry/log.cc"],
     "CLI/*": ["cmd/*.cc"],

@@ -114,6 +114,7 @@ Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Out
     } else {
       txn.abort();
     }
+    if (options_.stats != nullptr) options_.stats->count_command(command, event);
     outcome.result = std::move(event);
   } else if (request.has_cluster_member_attr_set()) {
     const auto& set = request.cluster_member_attr_set();

@@ -21,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include "apply/store_stats.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/result.h"
@@ -79,6 +80,7 @@ struct ApplierOptions {
   std::uint64_t batch_bytes = 8 << 20;  // a batch goes to the engine at this size,
   Duration batch_interval = 1s;         // or this long after its first change
   Duration retry = 1s;                  // after kNoSpace
+  StoreStats* stats = nullptr;          // counts the v2 commands; null: nobody does. Must outlive the applier
 };
 
 class Applier {

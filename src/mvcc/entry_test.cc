@@ -91,7 +91,7 @@ TEST(EntryTest, ShowsWhatItWasMadeOf) {
       parts.sub = 4;
       parts.position = 3;
       parts.links = links;
-      if (with_attributes) parts.attributes = {.created_index = 12, .deadline = {.ns = 99}};
+      if (with_attributes) parts.attributes = {.created_index = 12, .deadline = {.ns = 99}, .ttl = 7s};
       const EntryRef entry = Entry::make(parts);
       EXPECT_EQ(entry->key(), key);
       EXPECT_EQ(entry->value(), "value");
@@ -131,7 +131,7 @@ TEST(HistoryRecords, ComeBackAsTheyWere) {
     parts.tombstone = (variant & 1) != 0;
     parts.kv = parts.tombstone ? KeyValue{"/a/b", 0, 90, 0, "", 0} : KeyValue{"/a/b", 70, 90, 3, "value", -5};
     parts.sub = 0xFFFFFFFF;
-    if ((variant & 2) != 0) parts.attributes = {.created_index = 12, .deadline = {.ns = -99}};
+    if ((variant & 2) != 0) parts.attributes = {.created_index = 12, .deadline = {.ns = -99}, .ttl = -7s};
     if ((variant & 4) != 0) {
       parts.position = 3;
       parts.links = links;

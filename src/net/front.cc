@@ -66,13 +66,15 @@ Front::Front(FrontOptions options)
       any_host_(options_.host_whitelist.empty() || contains(options_.host_whitelist, "*")),
       any_origin_(contains(options_.cors, "*")) {}
 
-void Front::route(std::string path, Handler& handler) { routes_.insert_or_assign(std::move(path), &handler); }
+void Front::route(std::string path, Handler& handler, FrontRoute options) {
+  routes_.insert_or_assign(std::move(path), Route{&handler, options});
+}
 
-Handler* Front::handler_of(const std::string& path) const {
+const Front::Route* Front::route_of(const std::string& path) const {
   // In descending order, the first route that is no greater than the path and matches it is the longest one that does.
   for (auto at = routes_.lower_bound(path); at != routes_.end(); ++at) {
-    const auto& [route, handler] = *at;
-    if (route == path || (route.ends_with('/') && path.starts_with(route))) return handler;
+    const auto& [prefix, route] = *at;
+    if (prefix == path || (prefix.ends_with('/') && path.starts_with(prefix))) return &route;
   }
   return nullptr;
 }
@@ -97,7 +99,9 @@ void Front::handle(Request request, std::shared_ptr<Exchange> exchange) {
     exchange->send(text_error(421, "etcd: this host name is not among those that --host-whitelist allows"));
     return;
   }
-  if (std::string origin = allowed_origin(request); !origin.empty()) {
+  const Route* const route = route_of(request.path);
+  std::string origin = route == nullptr || route->options.cors ? allowed_origin(request) : std::string();
+  if (!origin.empty()) {
     exchange = std::make_shared<CorsExchange>(std::move(exchange), std::move(origin));
   }
   if (request.method == "OPTIONS") {
@@ -108,8 +112,8 @@ void Front::handle(Request request, std::shared_ptr<Exchange> exchange) {
     exchange->send(*std::move(redirect));
     return;
   }
-  if (Handler* const handler = handler_of(request.path)) {
-    handler->handle(std::move(request), std::move(exchange));
+  if (route != nullptr) {
+    route->handler->handle(std::move(request), std::move(exchange));
     return;
   }
   exchange->send(text_error(404, "404 page not found"));

@@ -19,22 +19,31 @@ struct FrontOptions {
   std::vector<std::string> host_whitelist = {};  // host names without port; "*" or nothing allows any
 };
 
+struct FrontRoute {
+  bool cors = true;  // false: no CORS fields, whatever the origin
+};
+
 class Front final : public Handler {
  public:
   explicit Front(FrontOptions options);
 
   /// Sends requests for `path` to `handler`; one that ends in a slash stands for everything below it. The longest wins.
-  void route(std::string path, Handler& handler);
+  void route(std::string path, Handler& handler, FrontRoute options = {});
 
   void handle(Request request, std::shared_ptr<Exchange> exchange) override;
 
  private:
-  [[nodiscard]] Handler* handler_of(const std::string& path) const;
+  struct Route {
+    Handler* handler;
+    FrontRoute options;
+  };
+
+  [[nodiscard]] const Route* route_of(const std::string& path) const;
   [[nodiscard]] std::string allowed_origin(const Request& request) const;
   [[nodiscard]] bool allows_host(const Request& request) const;
 
   const FrontOptions options_;
-  std::map<std::string, Handler*, std::greater<>> routes_;  // so that a longer path comes before its own prefix
+  std::map<std::string, Route, std::greater<>> routes_;  // so that a longer path comes before its own prefix
   bool any_host_ = false;
   bool any_origin_ = false;
 };

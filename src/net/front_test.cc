@@ -73,6 +73,18 @@ TEST(Front, CorsGoesToAllowedOriginsOnly) {
             "http://one.example:9000");
 }
 
+TEST(Front, ARouteMayDoWithoutCors) {
+  Front front({.cors = {"*"}});
+  Named plain("plain"), bare("bare");
+  front.route("/plain", plain);
+  front.route("/bare/", bare, {.cors = false});
+  EXPECT_NE(ask(front, "GET", "/plain").headers.find("Access-Control-Allow-Origin"), nullptr);
+  const Response response = ask(front, "GET", "/bare/x");
+  EXPECT_EQ(response.body, "bare");
+  EXPECT_EQ(response.headers.find("Access-Control-Allow-Origin"), nullptr);
+  EXPECT_EQ(ask(front, "OPTIONS", "/bare/x").headers.find("Access-Control-Allow-Origin"), nullptr);
+}
+
 TEST(Front, StrangeHostsAreMisdirected) {
   Front front({.host_whitelist = {"good.example", "[::1]"}});
   EXPECT_EQ(ask(front, "GET", "/", {{"Host", "good.example:2379"}}).status, 404);

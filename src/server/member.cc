@@ -10,6 +10,11 @@
 #include <thread>
 #include <utility>
 
+#include "api/v2/cluster_admin.h"
+#include "api/v2/etcd_views.h"
+#include "api/v2/machines.h"
+#include "api/v2/members.h"
+#include "api/v2/stats.h"
 #include "apply/tables.h"
 #include "base/version.h"
 #include "engine/lmdb_engine.h"
@@ -94,7 +99,7 @@ Result<void> Member::open() {
 
   const Duration election = std::chrono::milliseconds(options_.election_timeout_ms);
   service_ = std::make_unique<service::Service>(
-      *replica_, replica_->store(), replica_->members(), clock_, *workers_loop_,
+      *replica_, replica_->store(), replica_->members(), store_stats_, clock_, *workers_loop_,
       service::ServiceOptions{.cluster = replica_->cluster(),
                               .member = replica_->member(),
                               .request_bytes_max = options_.max_request_bytes,
@@ -132,6 +137,7 @@ Result<void> Member::open_replica() {
   options.snapshot_count = options_.snapshot_count;
   options.catchup_entries = options_.snapshot_catchup_entries;
   options.wal.unsafe_no_fsync = options_.unsafe_no_fsync;
+  options.applier.stats = &store_stats_;
   replica::Parts parts{*wal_directory_,
                        *engine_,
                        clock_,
@@ -216,6 +222,44 @@ void Member::build_handlers() {
   client_front_->route("/version", *version_);
   client_front_->route("/health", *health_);
   peer_front_->route("/version", *version_);
+  build_views();
+}
+
+void Member::build_views() {
+  using api::admin::Check;
+  const auto add = [this]<class Handler, class... More>(std::in_place_type_t<Handler>, More&&... more) -> Handler& {
+    auto handler = std::make_unique<Handler>(*service_, std::forward<More>(more)...);
+    Handler& added = *handler;
+    views_.push_back(std::move(handler));
+    return added;
+  };
+  auto& livez = add(std::in_place_type<api::admin::ProbeHandler>, "/livez", std::vector{Check::kSerializableRead});
+  auto& readyz = add(std::in_place_type<api::admin::ProbeHandler>, "/readyz",
+                     std::vector{Check::kDataCorruption, Check::kSerializableRead, Check::kLinearizableRead,
+                                 Check::kNonLearner});
+  for (const char* path : {"/livez", "/livez/"}) client_front_->route(path, livez);
+  for (const char* path : {"/readyz", "/readyz/"}) client_front_->route(path, readyz);
+
+  auto& stats = add(std::in_place_type<api::v2::StatsHandler>);
+  for (const char* path : {"/v2/stats/store", "/v2/stats/self", "/v2/stats/leader"}) client_front_->route(path, stats);
+  auto& members = add(std::in_place_type<api::v2::MembersHandler>);
+  for (const char* path : {"/v2/members", "/v2/members/"}) client_front_->route(path, members);
+  client_front_->route("/v2/machines", add(std::in_place_type<api::v2::MachinesHandler>));
+
+  // Of 0.4 alone, which sends no CORS fields.
+  auto& leader = add(std::in_place_type<api::v2::LeaderHandler>);
+  for (const char* path : {"/v2/leader", "/v2/leader/"}) client_front_->route(path, leader, {.cors = false});
+  auto& etcd = add(std::in_place_type<api::v2::EtcdViews>, *keys_);
+  client_front_->route("/v2/keys/_etcd/", etcd);
+  for (const char* path : {"/v2/keys/_etcd", "/v2/keys/_etcd/config", "/v2/keys/_etcd/config/",
+                           "/v2/keys/_etcd/machines", "/v2/keys/_etcd/machines/"}) {
+    client_front_->route(path, etcd, {.cors = false});
+  }
+
+  peer_front_->route("/members", add(std::in_place_type<api::admin::PeerMembersHandler>));
+  peer_front_->route("/v2/admin/config", add(std::in_place_type<api::v2::ClusterConfigHandler>));
+  auto& machines = add(std::in_place_type<api::v2::ClusterMachinesHandler>);
+  for (const char* path : {"/v2/admin/machines", "/v2/admin/machines/"}) peer_front_->route(path, machines);
 }
 
 Result<void> Member::wait_for(const std::function<void(std::move_only_function<void(Result<void>)>)>& call) {
@@ -268,6 +312,7 @@ void Member::applied(std::vector<apply::Outcome> outcomes) {
 void Member::leader_changed(MemberId leader) {
   logger_.info("leader changed", {telemetry::field("leader-id", telemetry::hex(leader))});
   expirer_->leader_changed(leader == replica_->member());
+  service_->leader_changed(leader);
 }
 
 void Member::failed(const Error& error) {

@@ -19,6 +19,7 @@
 
 #include "api/admin/admin.h"
 #include "api/v2/keys.h"
+#include "apply/store_stats.h"
 #include "base/result.h"
 #include "config/options.h"
 #include "duties/expirer.h"
@@ -61,6 +62,8 @@ class Member final : private replica::Observer {
   Result<void> bind();
   Result<void> bind(net::Server& server, const config::UrlList& urls);
   void build_handlers();
+  /// Those that only show something.
+  void build_views();
   /// Tells the cluster our name, URLs and version, once the log has been replayed.
   Result<void> publish();
   Result<void> wait_for(const std::function<void(std::move_only_function<void(Result<void>)>)>& call);
@@ -94,12 +97,14 @@ class Member final : private replica::Observer {
   std::vector<std::unique_ptr<net::Loop>> net_loops_;
 
   replica::NoTransport transport_;
+  apply::StoreStats store_stats_;
   std::unique_ptr<replica::Replica> replica_;
   std::unique_ptr<service::Service> service_;
   std::unique_ptr<duties::Expirer> expirer_;
   std::unique_ptr<api::v2::KeysHandler> keys_;
   std::unique_ptr<api::admin::VersionHandler> version_;
   std::unique_ptr<api::admin::HealthHandler> health_;
+  std::vector<std::unique_ptr<net::Handler>> views_;
   std::unique_ptr<net::Front> client_front_;
   std::unique_ptr<net::Front> peer_front_;
   std::unique_ptr<net::Server> client_server_;

@@ -1,5 +1,6 @@
 #include "service/service.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "codec/proto/raft_internal.pb.h"
@@ -35,16 +36,20 @@ Answer without_result(std::move_only_function<void(Result<void>)> done) {
 
 }  // namespace
 
-Service::Service(replica::Replica& replica, mvcc::Store& store, members::Table& members, const io::Clock& clock,
-                 io::Executor& timer_loop, ServiceOptions options)
+Service::Service(replica::Replica& replica, mvcc::Store& store, members::Table& members, apply::StoreStats& stats,
+                 const io::Clock& clock, io::Executor& timer_loop, ServiceOptions options)
     : replica_(replica),
       store_(store),
       members_(members),
+      stats_(stats),
       clock_(clock),
       timer_loop_(timer_loop),
       options_(options),
       cluster_hex_(members::hex_id(options.cluster)),
-      ids_(options.member, clock.wall()) {}
+      started_(clock.wall()),
+      ids_(options.member, started_),
+      leader_since_(started_),
+      leader_since_monotonic_(clock.now()) {}
 
 void Service::start() { arm_timer(); }
 
@@ -59,6 +64,21 @@ void Service::arm_timer() {
 LogPlace Service::place() const {
   const replica::ReplicaStatus status = replica_.status();
   return {status.applied, status.term};
+}
+
+Leadership Service::leadership() const {
+  const MonotonicTime now = clock_.now();
+  const std::scoped_lock lock(leader_mu_);
+  return {leader_, leader_since_, std::max(now - leader_since_monotonic_, Duration{})};
+}
+
+void Service::leader_changed(MemberId leader) {
+  const WallTime wall = clock_.wall();
+  const MonotonicTime now = clock_.now();
+  const std::scoped_lock lock(leader_mu_);
+  leader_ = leader;
+  leader_since_ = wall;
+  leader_since_monotonic_ = now;
 }
 
 void Service::send(etcdserverpb::InternalRaftRequest& request, io::Executor& loop, Answer answer) {

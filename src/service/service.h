@@ -2,16 +2,18 @@
 //
 // Life:    constructor -> calls -> close() once the replica has stopped
 // Thread:  any; answers come on the executor that the caller names.
-// Owns:    the waiting requests. Borrows replica, store, members and clock, which must outlive it.
+// Owns:    the waiting requests. Borrows replica, store, members, stats and clock, which must outlive it.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "apply/applier.h"
+#include "apply/store_stats.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "codec/proto/v2.pb.h"
@@ -20,6 +22,7 @@
 #include "members/table.h"
 #include "mvcc/store.h"
 #include "replica/replica.h"
+#include "service/cluster_config.h"
 #include "service/request_ids.h"
 #include "service/waiters.h"
 #include "tree/event.h"
@@ -44,6 +47,13 @@ struct LogPlace {
   Term term;
 };
 
+/// Who leads, as far as this member knows.
+struct Leadership {
+  MemberId leader = 0;  // 0: nobody
+  WallTime since;       // when this member learned of it
+  Duration lasts{};     // how long ago that was, whatever has been done to the calendar meanwhile
+};
+
 struct Written {
   tree::Outcome<tree::Event> event;
   LogPlace place;
@@ -51,8 +61,8 @@ struct Written {
 
 class Service {
  public:
-  Service(replica::Replica& replica, mvcc::Store& store, members::Table& members, const io::Clock& clock,
-          io::Executor& timer_loop, ServiceOptions options);
+  Service(replica::Replica& replica, mvcc::Store& store, members::Table& members, apply::StoreStats& stats,
+          const io::Clock& clock, io::Executor& timer_loop, ServiceOptions options);
 
   /// The cluster's id as it is written everywhere: lower-case hex.
   [[nodiscard]] const std::string& cluster_hex() const { return cluster_hex_; }
@@ -66,6 +76,14 @@ class Service {
   [[nodiscard]] bool has_leader() const { return replica_.status().leader != 0; }
   [[nodiscard]] std::shared_ptr<const members::Membership> membership() const { return members_.current(); }
   [[nodiscard]] const io::Clock& clock() const { return clock_; }
+  /// What /v2/stats/store shows. Reads and watchers are counted by whoever serves them.
+  [[nodiscard]] apply::StoreStats& stats() const { return stats_; }
+  /// When this member started.
+  [[nodiscard]] WallTime started() const { return started_; }
+  [[nodiscard]] Leadership leadership() const;
+  [[nodiscard]] ClusterConfig cluster_config() const { return {}; }
+  /// The members in upstream's JSON form, which peers ask each other for: `[{"id":1,"peerURLs":[...],...}]`.
+  [[nodiscard]] Bytes members_json() const;
 
   /// Begins to watch the time of those who wait.
   void start();
@@ -81,12 +99,21 @@ class Service {
   void set_cluster_version(const std::string& version, io::Executor& loop,
                            std::move_only_function<void(Result<void>)> done);
 
+  /// Changes to the membership. For now they are checked only, and what is left is kUnimplemented.
+  /// Errors: kInvalidArgument (peer_urls.h), kAlreadyExists for a peer URL that another member has, kNotFound for an
+  /// unknown id; texts as upstream's.
+  Result<members::Member> add_member(std::vector<std::string> peer_urls) const;
+  Result<void> update_member(MemberId id, std::vector<std::string> peer_urls) const;
+  Result<void> remove_member(MemberId id) const;
+
   /// Calls `done` on `loop` once this member has applied all that was committed when this was called.
   /// Errors: kTimeout, kNoLeader, kStopped.
   void confirm_read(io::Executor& loop, std::move_only_function<void(Result<void>)> done);
 
   /// For the apply loop's listener.
   void applied(std::vector<apply::Outcome> outcomes) { waiters_.deliver(std::move(outcomes)); }
+  /// For the replica loop's observer: who leads now; 0 for nobody.
+  void leader_changed(MemberId leader);
   /// Answers all that wait: the member has stopped.
   void close();
 
@@ -100,11 +127,17 @@ class Service {
   replica::Replica& replica_;
   mvcc::Store& store_;
   members::Table& members_;
+  apply::StoreStats& stats_;
   const io::Clock& clock_;
   io::Executor& timer_loop_;
   const ServiceOptions options_;
   const std::string cluster_hex_;
+  const WallTime started_;
   RequestIds ids_;
+  mutable std::mutex leader_mu_;  // guards the three below, for the length of their copies
+  MemberId leader_ = 0;
+  WallTime leader_since_;
+  MonotonicTime leader_since_monotonic_;
   Waiters waiters_;
   std::atomic<bool> closed_ = false;
 };

@@ -18,6 +18,7 @@ struct Node {
   bool dir = false;
   std::optional<Bytes> value;  // a file's; absent for directories and for what was deleted
   WallTime deadline;           // 0: it has no TTL
+  std::optional<Duration> ttl_left{};  // as of the event, where that is not now
   std::int64_t modified_index = 0;
   std::int64_t created_index = 0;
 

@@ -34,6 +34,22 @@ const mvcc::Entry* live(const mvcc::EntryRef& entry) {
   return entry && !entry->is_tombstone() ? entry.get() : nullptr;
 }
 
+/// An event shows TTLs as they were when it happened. A write with a TTL tells when that was; of others we know no better
+/// than that a live watcher hears of them at once. What expired had nothing left.
+void date_back(Event& event, Duration ttl) {
+  std::optional<WallTime> written;
+  if (event.node.deadline.ns != 0) {
+    event.node.ttl_left = ttl;
+    written = WallTime{event.node.deadline.ns - ttl.count()};
+  }
+  if (!event.previous || event.previous->deadline.ns == 0) return;
+  if (event.action == Action::kExpire) {
+    event.previous->ttl_left = Duration::zero();
+  } else if (written) {
+    event.previous->ttl_left = event.previous->deadline - *written;
+  }
+}
+
 Event start_event(Action action, BytesView path, bool dir, std::int64_t revision) {
   Event event;
   event.action = action;
@@ -54,10 +70,12 @@ Event event_of_record(const mvcc::Event& record, Action action) {
     event.previous = dir ? directory_of(path, previous) : file_of(*previous);
     event.node.created_index = event.previous->created_index;
   }
-  if (record.is_delete()) return event;
-  event.node.created_index = entry.created_index();
-  event.node.deadline = entry.attributes().deadline;
-  if (!dir) event.node.value = Bytes(entry.value());
+  if (!record.is_delete()) {
+    event.node.created_index = entry.created_index();
+    event.node.deadline = entry.attributes().deadline;
+    if (!dir) event.node.value = Bytes(entry.value());
+  }
+  date_back(event, entry.attributes().ttl);
   return event;
 }
 
@@ -78,6 +96,7 @@ Event event_of_directory(BytesView path, Action action, Events records, std::int
   if (!before) before = marker_before(path, revision);
   event.previous = directory_of(path, live(before));
   event.node.created_index = event.previous->created_index;
+  date_back(event, Duration::zero());
   return event;
 }
 

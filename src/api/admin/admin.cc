@@ -1,5 +1,6 @@
 #include "api/admin/admin.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -30,6 +31,44 @@ net::Response health(const std::string& reason) {
   codec::append_json_string(body, reason);
   body += '}';
   return net::text_error(503, body);
+}
+
+BytesView name_of(Check check) {
+  switch (check) {
+    case Check::kDataCorruption: return "data_corruption";
+    case Check::kSerializableRead: return "serializable_read";
+    case Check::kLinearizableRead: return "linearizable_read";
+    case Check::kNonLearner: return "non_learner";
+  }
+  return "";
+}
+
+bool is_learner(const service::Service& service) {
+  const auto membership = service.membership();
+  const auto own = membership->members.find(service.member());
+  return own != membership->members.end() && own->second.learner;
+}
+
+/// `read` is what came of the linearizable read, if there was one.
+net::Response probe_response(const service::Service& service, const std::vector<Check>& checks, const Result<void>& read,
+                             bool verbose) {
+  Bytes lines;
+  bool passed = true;
+  for (const Check check : checks) {
+    Bytes fault;
+    if (check == Check::kLinearizableRead && !read) fault = read.error().message;
+    if (check == Check::kNonLearner && is_learner(service)) fault = "not supported for learner";
+    lines += fault.empty() ? "[+]" : "[-]";
+    lines += name_of(check);
+    lines += fault.empty() ? " ok" : " failed: ";
+    lines += fault;
+    lines += '\n';
+    passed = passed && fault.empty();
+  }
+  if (!passed) return net::text_error(503, lines);
+  net::Response response = net::text_error(200, "ok");
+  if (verbose) response.body.insert(0, lines);
+  return response;
 }
 
 }  // namespace
@@ -68,6 +107,59 @@ void HealthHandler::handle(net::Request request, std::shared_ptr<net::Exchange> 
   service_.confirm_read(exchange->executor(), [exchange](Result<void> confirmed) {
     exchange->send(health(confirmed ? "" : "RANGE ERROR:" + confirmed.error().message));
   });
+}
+
+std::optional<std::vector<Check>> ProbeHandler::asked(const net::Request& request) const {
+  const BytesView below = BytesView(request.path).substr(path_.size());
+  std::vector<Check> found;
+  if (below.empty()) {
+    const net::Form form = net::parse_form(request.query);
+    const auto excluded = [&](Check check) {
+      return std::any_of(form.pairs.begin(), form.pairs.end(), [&](const auto& pair) {
+        return pair.first == "exclude" && pair.second == name_of(check);
+      });
+    };
+    for (const Check check : checks_) {
+      if (!excluded(check)) found.push_back(check);
+    }
+    return found;
+  }
+  for (const Check check : checks_) {
+    if (below.substr(1) == name_of(check)) found.push_back(check);
+  }
+  if (found.empty()) return std::nullopt;
+  return found;
+}
+
+void ProbeHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
+  auto checks = asked(request);
+  if (!checks) {
+    exchange->send(net::text_error(404, "404 page not found"));
+    return;
+  }
+  if (request.method != "GET") {
+    exchange->send(net::method_not_allowed("GET"));
+    return;
+  }
+  const bool verbose = net::parse_form(request.query).find("verbose") != nullptr;
+  if (std::find(checks->begin(), checks->end(), Check::kLinearizableRead) == checks->end()) {
+    exchange->send(probe_response(service_, *checks, {}, verbose));
+    return;
+  }
+  service_.confirm_read(exchange->executor(),
+                        [this, exchange, checks = *std::move(checks), verbose](Result<void> confirmed) {
+                          exchange->send(probe_response(service_, checks, confirmed, verbose));
+                        });
+}
+
+void PeerMembersHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
+  if (request.method != "GET") {
+    exchange->send(net::method_not_allowed("GET"));
+    return;
+  }
+  net::Response response = json(200, service_.members_json() + "\n");
+  response.headers.add("X-Etcd-Cluster-Id", service_.cluster_hex());
+  exchange->send(std::move(response));
 }
 
 }  // namespace etcd::api::admin

@@ -1,8 +1,10 @@
 #include "api/v2/answers.h"
 
 #include <string>
+#include <utility>
 
 #include "api/v2/json.h"
+#include "codec/json.h"
 
 namespace etcd::api::v2 {
 
@@ -29,6 +31,23 @@ net::Response refusal_response(const service::Service& service, const tree::Refu
 
 net::Response failure_response(const service::Service& service, const Error& error) {
   return refusal_response(service, {tree::Code::kRaftInternal, error.message, 0});
+}
+
+net::Response message_response(int status, BytesView message) {
+  net::Response response;
+  response.status = status;
+  response.headers.add("Content-Type", "application/json");
+  response.body = "{\"message\":";
+  codec::append_json_string(response.body, message);
+  response.body.push_back('}');
+  return response;
+}
+
+net::Response text_response(Bytes text) {
+  net::Response response;
+  response.headers.add("Content-Type", "text/plain; charset=utf-8");
+  response.body = std::move(text);
+  return response;
 }
 
 }  // namespace etcd::api::v2

@@ -2,6 +2,7 @@
 //
 // Thread:  any.
 #pragma once
+#include "base/bytes.h"
 #include "net/http.h"
 #include "service/service.h"
 #include "tree/refusal.h"
@@ -15,5 +16,10 @@ void add_place(net::Response& response, service::LogPlace place);
 net::Response refusal_response(const service::Service& service, const tree::Refusal& refusal);
 /// What the store was never asked about: no leader, no time, no room.
 net::Response failure_response(const service::Service& service, const Error& error);
+
+/// `{"message":"..."}`, as all paths but those of the keys give errors.
+net::Response message_response(int status, BytesView message);
+/// Plain text, without a newline of its own.
+net::Response text_response(Bytes text);
 
 }  // namespace etcd::api::v2

@@ -3,6 +3,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "codec/json.h"
 
 namespace etcd::api::v2 {
@@ -11,16 +13,18 @@ namespace {
 using codec::append_json_number;
 using codec::append_json_string;
 
-/// What follows the key and the value, up to the nodes of a directory.
-void append_deadline(Bytes& out, WallTime deadline, WallTime now) {
+/// What follows the key and the value, up to the nodes of a directory. `left` is what remains of the TTL.
+void append_deadline(Bytes& out, WallTime deadline, Duration left) {
   if (deadline.ns == 0) return;
   out += ",\"expiration\":\"";
   out += rfc3339(deadline);
-  out += "\",\"ttl\":";
-  // Whole seconds, rounded up; what has run out and still is there shows zero or less.
+  out += '"';
+  // Whole seconds, rounded up; zero is left out. What has run out and still is there shows less than that.
   constexpr std::int64_t kSecond = 1'000'000'000;
-  const std::int64_t left = (deadline - now).count();
-  append_json_number(out, left / kSecond + (left % kSecond > 0 ? 1 : 0));
+  const std::int64_t seconds = left.count() / kSecond + (left.count() % kSecond > 0 ? 1 : 0);
+  if (seconds == 0) return;
+  out += ",\"ttl\":";
+  append_json_number(out, seconds);
 }
 
 void append_indices(Bytes& out, std::int64_t modified, std::int64_t created) {
@@ -50,7 +54,7 @@ void append_node(Bytes& out, const tree::Node& node, WallTime now) {
     append_json_string(out, *node.value);
   }
   if (node.dir) out += ",\"dir\":true";
-  append_deadline(out, node.deadline, now);
+  append_deadline(out, node.deadline, node.ttl_left.value_or(node.deadline - now));
   append_indices(out, node.modified_index, node.created_index);
   close_object(out, opened);
 }
@@ -70,7 +74,10 @@ void open_listed(Bytes& out, const tree::ListedNode& node, WallTime now) {
     out += ",\"value\":";
     append_json_string(out, node.entry->value());
   }
-  if (node.entry != nullptr) append_deadline(out, node.entry->attributes().deadline, now);
+  if (node.entry != nullptr) {
+    const WallTime deadline = node.entry->attributes().deadline;
+    append_deadline(out, deadline, deadline - now);
+  }
 }
 
 /// The fields behind them, and the end of the object.
@@ -81,6 +88,14 @@ void close_listed(Bytes& out, const tree::ListedNode& node) {
     append_indices(out, node.dir ? created : node.entry->mod_revision(), created);
   }
   out.push_back('}');
+}
+
+/// ".5" for 500 of three digits, nothing for 0.
+Bytes fraction(std::uint64_t part, int digits) {
+  if (part == 0) return {};
+  Bytes text = fmt::format(".{:0{}}", part, digits);
+  text.resize(text.find_last_not_of('0') + 1);
+  return text;
 }
 
 BytesView message_of(tree::Code code) {
@@ -154,6 +169,33 @@ Bytes rfc3339(WallTime time) {
   }
   out.push_back('Z');
   return out;
+}
+
+Bytes go_duration(Duration duration) {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  constexpr std::uint64_t kMinute = 60 * kSecond;
+  constexpr std::uint64_t kHour = 60 * kMinute;
+  const auto bits = static_cast<std::uint64_t>(duration.count());
+  const bool negative = duration.count() < 0;
+  const std::uint64_t ns = negative ? 0 - bits : bits;
+  if (ns == 0) return "0s";
+  Bytes out = negative ? "-" : "";
+  if (ns < 1'000) return out + fmt::format("{}ns", ns);
+  if (ns < 1'000'000) return out + fmt::format("{}{}µs", ns / 1'000, fraction(ns % 1'000, 3));
+  if (ns < kSecond) return out + fmt::format("{}{}ms", ns / 1'000'000, fraction(ns % 1'000'000, 6));
+  if (ns >= kHour) out += fmt::format("{}h", ns / kHour);
+  if (ns >= kMinute) out += fmt::format("{}m", ns % kHour / kMinute);
+  return out + fmt::format("{}{}s", ns % kMinute / kSecond, fraction(ns % kSecond, 9));
+}
+
+void append_list(Bytes& out, const std::vector<std::string>& texts) {
+  out.push_back('[');
+  bool first = true;
+  for (const std::string& text : texts) {
+    if (!std::exchange(first, false)) out.push_back(',');
+    append_json_string(out, text);
+  }
+  out.push_back(']');
 }
 
 void append_action(Bytes& out, mvcc::Action action) {

@@ -3,6 +3,9 @@
 // Thread:  any (functions on values).
 // Source:  etcd v2.3.8 store/node_extern.go and event.go (field names, order, which are left out), error/error.go.
 #pragma once
+#include <string>
+#include <vector>
+
 #include "base/bytes.h"
 #include "base/time.h"
 #include "tree/event.h"
@@ -22,6 +25,12 @@ void append_refusal(Bytes& out, const tree::Refusal& refusal);
 
 /// RFC 3339 in UTC with as many digits of the second's fraction as it needs, as Go's RFC3339Nano.
 Bytes rfc3339(WallTime time);
+
+/// "1h2m3.5s", "250ms": the text form of Go's time.Duration.
+Bytes go_duration(Duration duration);
+
+/// `["http://a:1","http://b:2"]`.
+void append_list(Bytes& out, const std::vector<std::string>& texts);
 
 /// The HTTP status of an error.
 int status_of(tree::Code code);

@@ -21,6 +21,7 @@ bool writes(const net::Request& request) {
 net::Response read_response(const service::Service& service, const KeyRequest& request) {
   const mvcc::View view = service.view();
   const auto listing = tree::read(view, request.path, {.recursive = request.recursive}, view.revision());
+  service.stats().gets.count(listing.has_value());
   if (!listing) return refusal_response(service, listing.error());
   net::Response response = json_response(service, 200, view.revision());
   add_place(response, service.place());

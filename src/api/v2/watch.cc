@@ -45,6 +45,7 @@ void WatchHub::watch(const KeyRequest& request, std::shared_ptr<net::Exchange> e
   const tree::WatchedKeys keys(watch->watched);
   const mvcc::WatcherId id = group_.watch(keys.ranges(), {.start_revision = start, .previous = true}, *this);
   watches_.emplace(id, std::move(watch));
+  service_.stats().watchers.fetch_add(1, std::memory_order_relaxed);
   exchange->on_drained([this, id] { group_.resume(id); });
   exchange->on_close([this, id] { end(id); });
 }
@@ -81,13 +82,14 @@ void WatchHub::compacted(mvcc::WatcherId watcher, std::int64_t) {
   if (at == watches_.end()) return;
   at->second->exchange->finish();
   watches_.erase(at);
+  service_.stats().watchers.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void WatchHub::failed(mvcc::WatcherId watcher, const Error&) { compacted(watcher, 0); }
 
 void WatchHub::end(mvcc::WatcherId watcher) {
   group_.cancel(watcher);
-  watches_.erase(watcher);
+  service_.stats().watchers.fetch_sub(watches_.erase(watcher), std::memory_order_relaxed);
 }
 
 }  // namespace etcd::api::v2
