@@ -81,8 +81,8 @@ bool World::start() {
   }
   member.replica = *std::move(made);
   member.service = std::make_unique<service::Service>(
-      *member.replica, member.replica->store(), member.replica->members(), member.stats, scheduler_.clock(), member.net_loop,
-      service::ServiceOptions{.cluster = member.replica->cluster(), .member = self.id});
+      *member.replica, member.replica->store(), member.replica->members(), member.stats, scheduler_.clock(),
+      member.net_loop, service::ServiceOptions{.cluster = member.replica->cluster(), .member = self.id});
   member.service->start();
   member.replica->start();
   std::optional<Result<void>> ready;

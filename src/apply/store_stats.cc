@@ -1,5 +1,7 @@
 #include "apply/store_stats.h"
 
+#include "codec/proto/v2.pb.h"
+
 namespace etcd::apply {
 
 void StoreStats::count_command(const etcdv2pb::Command& command, const tree::Outcome<tree::Event>& outcome) {

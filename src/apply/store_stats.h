@@ -9,9 +9,12 @@
 #include <atomic>
 #include <cstdint>
 
-#include "codec/proto/v2.pb.h"
 #include "tree/event.h"
 #include "tree/refusal.h"
+
+namespace etcdv2pb {
+class Command;
+}
 
 namespace etcd::apply {
 

@@ -4,6 +4,8 @@
 
 #include <optional>
 
+#include "codec/proto/v2.pb.h"
+
 namespace etcd::apply {
 namespace {
 

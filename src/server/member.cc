@@ -242,18 +242,18 @@ void Member::build_views() {
 
   auto& stats = add(std::in_place_type<api::v2::StatsHandler>);
   for (const char* path : {"/v2/stats/store", "/v2/stats/self", "/v2/stats/leader"}) client_front_->route(path, stats);
-  auto& members = add(std::in_place_type<api::v2::MembersHandler>);
-  for (const char* path : {"/v2/members", "/v2/members/"}) client_front_->route(path, members);
+  auto& member_list = add(std::in_place_type<api::v2::MembersHandler>);
+  for (const char* path : {"/v2/members", "/v2/members/"}) client_front_->route(path, member_list);
   client_front_->route("/v2/machines", add(std::in_place_type<api::v2::MachinesHandler>));
 
   // Of 0.4 alone, which sends no CORS fields.
   auto& leader = add(std::in_place_type<api::v2::LeaderHandler>);
   for (const char* path : {"/v2/leader", "/v2/leader/"}) client_front_->route(path, leader, {.cors = false});
-  auto& etcd = add(std::in_place_type<api::v2::EtcdViews>, *keys_);
-  client_front_->route("/v2/keys/_etcd/", etcd);
+  auto& etcd_views = add(std::in_place_type<api::v2::EtcdViews>, *keys_);
+  client_front_->route("/v2/keys/_etcd/", etcd_views);
   for (const char* path : {"/v2/keys/_etcd", "/v2/keys/_etcd/config", "/v2/keys/_etcd/config/",
                            "/v2/keys/_etcd/machines", "/v2/keys/_etcd/machines/"}) {
-    client_front_->route(path, etcd, {.cors = false});
+    client_front_->route(path, etcd_views, {.cors = false});
   }
 
   peer_front_->route("/members", add(std::in_place_type<api::admin::PeerMembersHandler>));

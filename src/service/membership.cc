@@ -14,7 +14,8 @@ namespace {
 bool in_use(const members::Membership& membership, MemberId id, const std::vector<std::string>& peer_urls) {
   return std::any_of(membership.members.begin(), membership.members.end(), [&](const auto& one) {
     const std::vector<std::string>& taken = one.second.peer_urls;
-    return one.first != id && std::find_first_of(taken.begin(), taken.end(), peer_urls.begin(), peer_urls.end()) != taken.end();
+    return one.first != id &&
+           std::find_first_of(taken.begin(), taken.end(), peer_urls.begin(), peer_urls.end()) != taken.end();
   });
 }
 

@@ -13,7 +13,8 @@
 namespace etcd::wal {
 namespace {
 
-constexpr std::uint64_t kReadBytes = 1 << 18;        // a segment is read in steps of this size
+constexpr std::uint64_t kScanBytes = 1 << 18;        // a whole segment is read in steps of this size,
+constexpr std::uint64_t kLookUpBytes = 1 << 14;      // and single entries in steps of this one
 constexpr std::uint64_t kRecordHeadBytesMax = 40;    // type, crc and the data's length, each with its tag
 
 std::string segment_name(std::uint64_t sequence, Index first) {
@@ -48,13 +49,13 @@ Result<std::vector<SegmentName>> list_segments(const io::Directory& directory) {
 /// Reads a file from front to back through a window.
 class FileWindow {
  public:
-  FileWindow(const io::File& file, std::uint64_t size) : file_(file), size_(size) {}
+  FileWindow(const io::File& file, std::uint64_t size, std::uint64_t step) : file_(file), size_(size), step_(step) {}
 
   /// The bytes [offset, offset + count), fewer only at the end of the file. Lives until the next call.
   Result<BytesView> at(std::uint64_t offset, std::uint64_t count) {
     count = std::min(count, size_ > offset ? size_ - offset : 0);
     if (offset < begin_ || offset + count > begin_ + window_.size()) {
-      ETCD_TRY(window_, file_.read_at(offset, std::max(count, kReadBytes)));
+      ETCD_TRY(window_, file_.read_at(offset, std::max(count, step_)));
       begin_ = offset;
     }
     return BytesView(window_).substr(offset - begin_, count);
@@ -62,7 +63,8 @@ class FileWindow {
 
  private:
   const io::File& file_;
-  std::uint64_t size_;
+  const std::uint64_t size_;
+  const std::uint64_t step_;
   std::uint64_t begin_ = 0;
   Bytes window_;
 };
@@ -260,7 +262,7 @@ Result<Log::Opened> Log::open(io::Directory& directory, Index from_entry, Index 
 
 Result<void> Log::scan_segment(Segment& segment, bool last, Index keep_after, Recovered& recovered) {
   ETCD_TRY(const std::uint64_t size, segment.file->size());
-  FileWindow window(*segment.file, size);
+  FileWindow window(*segment.file, size, kScanBytes);
   std::uint64_t offset = 0;
   bool metadata_seen = false;
   const auto where = [&] { return fmt::format("{}, offset {}", segment.file->name(), offset); };
@@ -504,7 +506,7 @@ Result<std::vector<EntryRecord>> Log::read(Index begin, Index end, std::uint64_t
     const io::File& file = *segments_[place].file;
     if (!window || window_segment != location.segment) {
       ETCD_TRY(const std::uint64_t size, file.size());
-      window.emplace(file, size);
+      window.emplace(file, size, kLookUpBytes);
       window_segment = location.segment;
     }
     const auto corrupt = [&](const char* what) {

@@ -50,8 +50,8 @@ bool is_learner(const service::Service& service) {
 }
 
 /// `read` is what came of the linearizable read, if there was one.
-net::Response probe_response(const service::Service& service, const std::vector<Check>& checks, const Result<void>& read,
-                             bool verbose) {
+net::Response probe_response(const service::Service& service, const std::vector<Check>& checks,
+                             const Result<void>& read, bool verbose) {
   Bytes lines;
   bool passed = true;
   for (const Check check : checks) {

@@ -26,7 +26,9 @@ net::Response json_line(Bytes body) {
 net::Response not_found() { return net::text_error(404, "404 page not found"); }
 
 /// 0.4 knows one URL of each kind.
-BytesView first_of(const std::vector<std::string>& urls) { return urls.empty() ? BytesView() : BytesView(urls.front()); }
+BytesView first_of(const std::vector<std::string>& urls) {
+  return urls.empty() ? BytesView() : BytesView(urls.front());
+}
 
 template <class Member>
 Bytes machine_json(const Member& member, bool leads) {
@@ -50,7 +52,7 @@ net::Response ClusterConfigHandler::answer(const net::Request& request) const {
   if (request.method != "PUT") return not_found();
   const auto changed = changed_config(config, request.body);
   if (!changed) return net::text_error(500, changed.error().message);
-  if (*changed != config) return message_response(501, "changes of the cluster's configuration come with a later version");
+  if (*changed != config) return message_response(501, "changes of the configuration come with a later version");
   return json_line(service::to_json(config));
 }
 
@@ -62,7 +64,9 @@ net::Response ClusterMachinesHandler::answer(const net::Request& request) const 
   const auto membership = service_.membership();
   const MemberId leader = service_.leadership().leader;
   std::multimap<BytesView, Bytes> machines;  // the JSON of each by its name
-  for (const auto& [id, member] : membership->members) machines.emplace(member.name, machine_json(member, id == leader));
+  for (const auto& [id, member] : membership->members) {
+    machines.emplace(member.name, machine_json(member, id == leader));
+  }
 
   BytesView name = BytesView(request.path).substr(kMachinesPath.size());
   if (name.empty()) {

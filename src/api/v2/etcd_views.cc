@@ -42,7 +42,9 @@ void append_escaped(Bytes& out, BytesView text) {
   }
 }
 
-BytesView first_of(const std::vector<std::string>& urls) { return urls.empty() ? BytesView() : BytesView(urls.front()); }
+BytesView first_of(const std::vector<std::string>& urls) {
+  return urls.empty() ? BytesView() : BytesView(urls.front());
+}
 
 /// A machine's name is its key, so it must be one component of a path.
 bool can_be_key(BytesView name) {
@@ -123,9 +125,9 @@ tree::Outcome<tree::Listing> EtcdNodes::read(const mvcc::Reader& reader, BytesVi
   const Node* const asked = find(path);
   if (asked == nullptr) {
     // The first component that is not there, or the file that stands in the way of it.
-    const BytesView machine = is_below(path, kMachines) ? tree::ancestor_at(path, tree::depth_of(kMachines) + 1) : kConfig;
-    if (find(machine) == nullptr) return refuse(tree::Code::kKeyNotFound, machine);
-    return refuse(tree::Code::kNotADirectory, machine);
+    const std::size_t depth = is_below(path, kMachines) ? 3 : 2;
+    const BytesView reached = tree::ancestor_at(path, depth);
+    return refuse(find(reached) == nullptr ? tree::Code::kKeyNotFound : tree::Code::kNotADirectory, reached);
   }
 
   const std::size_t asked_depth = tree::depth_of(path);

@@ -1,7 +1,8 @@
 // api/v2/etcd_views.h - /_etcd/machines and /_etcd/config, as 0.4 kept them among the keys: read-only views here.
 //
 // Thread:  any net loop.
-// Source:  etcd v0.4.6 server/registry.go (names and values below /_etcd/machines), server/peer_server.go (/_etcd/config).
+// Source:  etcd v0.4.6 server/registry.go (names and values below /_etcd/machines) and server/peer_server.go
+//          (/_etcd/config).
 //
 // What they show is the membership, which is no part of the keyspace: it has no revision, so every index is 1. Whatever
 // else lies below /_etcd (0.4's discovery lived in /_etcd/registry) are ordinary keys, and /_etcd lists both.

@@ -1,7 +1,8 @@
 // api/v2/machines.h - 0.4's plain texts about the cluster: /v2/machines and /v2/leader.
 //
 // Thread:  any net loop.
-// Source:  etcd v0.4.6 server/v2 and server/server.go; v2.3.8 etcdserver/etcdhttp/client.go (deprecatedMachinesHandler).
+// Source:  etcd v0.4.6 server/v2 and server/server.go; v2.3.8 etcdserver/etcdhttp/client.go
+//          (deprecatedMachinesHandler).
 #pragma once
 #include <memory>
 
