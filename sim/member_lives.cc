@@ -7,7 +7,7 @@ std::optional<std::string> live(std::uint64_t seed, const WorldOptions& options,
   World world(seed, options);
   for (int life = 0; life < 5 && !world.verdict(); ++life) {
     switch (rng.below(4)) {
-      case 0: break;  // power goes between two tasks
+      case 0: break;                                         // power goes between two tasks
       case 1: world.lose_power_after(rng.below(20)); break;  // perhaps while it starts
       default: world.lose_power_after(rng.below(300)); break;
     }

@@ -12,7 +12,9 @@
 namespace etcd::sim {
 namespace {
 
-std::string key_of(std::size_t client) { return fmt::format("/clients/c{}", client); }
+std::string key_of(std::size_t client) {
+  return fmt::format("/clients/c{}", client);
+}
 
 }  // namespace
 
@@ -61,14 +63,11 @@ bool World::start() {
   options.catchup_entries = 10;
   options.wal = {.segment_bytes = 16'384, .prewrite_bytes = 4096, .unsafe_no_fsync = options_.no_fsync};
   options.applier = {.batch_bytes = 2000, .batch_interval = 200ms, .retry = 100ms, .stats = &member.stats};
-  replica::Parts parts{*member.wal_directory,
-                       *member.engine,
-                       scheduler_.clock(),
-                       {member.replica_loop, member.disk_loop, member.apply_loop, member.store_loop, nullptr},
-                       member.transport,
-                       *this,
-                       telemetry::Logger(),
-                       rng_.fork()};
+  replica::Parts parts{
+      *member.wal_directory, *member.engine,
+      scheduler_.clock(),    {member.replica_loop, member.disk_loop, member.apply_loop, member.store_loop, nullptr},
+      member.transport,      *this,
+      telemetry::Logger(),   rng_.fork()};
   const auto exists = wal::Log::exists(*member.wal_directory);
   if (!exists) return false;
   members::Member self{.id = 0x1234, .name = "sim", .peer_urls = {"http://sim:2380"}, .client_urls = {}};

@@ -4,8 +4,9 @@
 // Thread:  one; all of it happens on the caller's stack.
 // Owns:    everything: virtual time, loops, disk, the engine's disk, the member, its clients and what they remember.
 //
-// Each client owns one key and writes a growing number to it, one request after another. It remembers which numbers were
-// acknowledged, and with which index. After each restart the judge looks from outside, through the service's reads.
+// Each client owns one key and writes a growing number to it, one request after another. It remembers which numbers
+// were acknowledged, and with which index. After each restart the judge looks from outside, through the service's
+// reads.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -77,7 +78,7 @@ class World final : private replica::Observer {
   std::vector<Client> clients_;
   std::int64_t highest_index_ = 0;  // of any acknowledged write
   int acknowledged_ = 0;
-  bool broken_ = false;             // the member has said that it cannot go on
+  bool broken_ = false;  // the member has said that it cannot go on
   std::unique_ptr<Member> member_;
   std::optional<std::string> verdict_;
 };

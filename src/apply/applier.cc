@@ -44,7 +44,8 @@ Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io:
   std::unique_ptr<Applier> applier(new Applier(engine, clock, apply_loop, store_loop, listener, options));
   ETCD_TRY(applier->store_, mvcc::Store::open(engine, clock, {.history = kHistoryTable, .meta = kMvccTable}));
   ETCD_TRY(applier->members_,
-           members::Table::load(engine, {.members = kMembersTable, .removed = kMembersRemovedTable, .cluster = kClusterTable}));
+           members::Table::load(engine,
+                                {.members = kMembersTable, .removed = kMembersRemovedTable, .cluster = kClusterTable}));
   ETCD_TRY(const auto snapshot, engine.snapshot());
   ETCD_TRY(const auto applied, snapshot->get(kAppliedTable, kAppliedKey));
   if (applied) {
@@ -118,13 +119,14 @@ Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Out
     outcome.result = std::move(event);
   } else if (request.has_cluster_member_attr_set()) {
     const auto& set = request.cluster_member_attr_set();
-    members_->set_attributes(set.member_id(), set.member_attributes().name(),
-                             {set.member_attributes().client_urls().begin(), set.member_attributes().client_urls().end()});
+    members_->set_attributes(
+        set.member_id(), set.member_attributes().name(),
+        {set.member_attributes().client_urls().begin(), set.member_attributes().client_urls().end()});
   } else if (request.has_cluster_version_set()) {
     members_->set_cluster_version(request.cluster_version_set().ver());
   } else {
-    return failure(ErrorCode::kUnimplemented, fmt::format("{} holds a command that this version does not know",
-                                                          entry_name(entry)));
+    return failure(ErrorCode::kUnimplemented,
+                   fmt::format("{} holds a command that this version does not know", entry_name(entry)));
   }
   outcomes.push_back(std::move(outcome));
   return {};
@@ -146,7 +148,8 @@ void Applier::load_expiry() {
     const mvcc::Attributes attributes = cursor.entry().attributes();
     if (attributes.deadline.ns == 0) continue;
     const BytesView key = cursor.key();
-    expiry_.set(key.ends_with('/') ? key.substr(0, key.size() - 1) : key, attributes.deadline, attributes.ttl, clock_.now());
+    expiry_.set(key.ends_with('/') ? key.substr(0, key.size() - 1) : key, attributes.deadline, attributes.ttl,
+                clock_.now());
   }
 }
 
@@ -170,15 +173,15 @@ Result<void> Applier::accept_conf_change(const CommittedEntry& entry) {
     case raftpb::ConfChangeAddLearnerNode: {
       ETCD_TRY(members::Member member, members::member_from_json(change.context()));
       if (member.id != change.node_id()) {
-        return failure(ErrorCode::kInvalidArgument, fmt::format("{}: two ids, {:x} and {:x}", entry_name(entry),
-                                                                change.node_id(), member.id));
+        return failure(ErrorCode::kInvalidArgument,
+                       fmt::format("{}: two ids, {:x} and {:x}", entry_name(entry), change.node_id(), member.id));
       }
       member.learner = change.type() == raftpb::ConfChangeAddLearnerNode;
       return members_->add(std::move(member));
     }
     default:
-      return failure(ErrorCode::kUnimplemented, fmt::format("{}: conf change of type {}", entry_name(entry),
-                                                            static_cast<int>(change.type())));
+      return failure(ErrorCode::kUnimplemented,
+                     fmt::format("{}: conf change of type {}", entry_name(entry), static_cast<int>(change.type())));
   }
 }
 

@@ -135,7 +135,7 @@ class Applier {
   std::unique_ptr<members::Table> members_;
   lease::ExpiryIndex expiry_;
 
-  Index applied_;       // invariant: durable_ <= applied_
+  Index applied_;  // invariant: durable_ <= applied_
   Term applied_term_;
   Index durable_;
   std::uint64_t pending_bytes_ = 0;   // of commands applied since the last hand-over

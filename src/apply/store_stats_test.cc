@@ -17,7 +17,7 @@ TEST(StoreStats, EveryVerbAndTheRefusalsThatUpstreamTakesForSuccesses) {
     const char* name;
     Command::Verb verb;
     std::optional<Code> refused;  // nothing: it was done
-    StoreStats::Pair StoreStats::*pair;
+    StoreStats::Pair StoreStats::* pair;
     bool success;
     std::uint64_t sets_failed;
   };

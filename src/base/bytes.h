@@ -15,8 +15,8 @@ namespace etcd {
 using Bytes = std::string;
 using BytesView = std::string_view;
 
-/// Bytes that several owners hold and nobody changes: a log entry's command lies in the raft log, in the WAL's queue and
-/// in apply's queue at the same time, and a 1 MB value must not be copied for each.
+/// Bytes that several owners hold and nobody changes: a log entry's command lies in the raft log, in the WAL's queue
+/// and in apply's queue at the same time, and a 1 MB value must not be copied for each.
 class SharedBytes {
  public:
   SharedBytes() = default;

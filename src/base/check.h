@@ -16,19 +16,19 @@ namespace etcd {
 }  // namespace etcd
 
 /// `CHECK(match < next, "follower {}: match {} next {}", id, match, next)`; the facts may be left out.
-#define CHECK(condition, ...)                                                                          \
-  do {                                                                                                 \
-    if (!(condition)) [[unlikely]]                                                                     \
-      ::etcd::check_failed(#condition, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__));             \
+#define CHECK(condition, ...)                                                              \
+  do {                                                                                     \
+    if (!(condition)) [[unlikely]]                                                         \
+      ::etcd::check_failed(#condition, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); \
   } while (false)
 
 /// As CHECK, for checks too slow for a release build.
 #ifdef NDEBUG
-#define DCHECK(condition, ...)      \
-  do {                              \
-    if (false) {                    \
+#define DCHECK(condition, ...)       \
+  do {                               \
+    if (false) {                     \
       CHECK(condition, __VA_ARGS__); \
-    }                               \
+    }                                \
   } while (false)
 #else
 #define DCHECK(...) CHECK(__VA_ARGS__)

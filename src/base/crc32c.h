@@ -12,7 +12,9 @@ namespace etcd {
 /// The checksum of the bytes that gave `previous`, followed by `bytes`. Start with 0.
 std::uint32_t crc32c(std::uint32_t previous, BytesView bytes);
 
-inline std::uint32_t crc32c(BytesView bytes) { return crc32c(0, bytes); }
+inline std::uint32_t crc32c(BytesView bytes) {
+  return crc32c(0, bytes);
+}
 
 /// The same by table look-up, whatever the processor has; for machines without SSE 4.2, and to test the fast form.
 std::uint32_t crc32c_portable(std::uint32_t previous, BytesView bytes);

@@ -14,10 +14,10 @@ enum class ErrorCode : std::uint8_t {
   kNotFound,
   kAlreadyExists,
   kOutOfRange,
-  kCompacted,        // the revision or log index asked for has been compacted away
-  kFutureRevision,   // the revision asked for does not exist yet
-  kUnavailable,      // not now: the log index is not there yet, the peer is not connected
-  kSnapshotNeeded,   // the log no longer reaches back that far
+  kCompacted,       // the revision or log index asked for has been compacted away
+  kFutureRevision,  // the revision asked for does not exist yet
+  kUnavailable,     // not now: the log index is not there yet, the peer is not connected
+  kSnapshotNeeded,  // the log no longer reaches back that far
   kNotLeader,
   kNoLeader,
   kProposalDropped,  // raft did not take it: no leader, or leadership is being handed over
@@ -28,10 +28,10 @@ enum class ErrorCode : std::uint8_t {
   kPermissionDenied,
   kUnauthenticated,
   kUnimplemented,
-  kLocked,           // another process has it
-  kIo,               // the operating system refused
-  kNoSpace,          // the disk or a quota is full
-  kCorrupt,          // stored bytes fail their checksum or make no sense
+  kLocked,   // another process has it
+  kIo,       // the operating system refused
+  kNoSpace,  // the disk or a quota is full
+  kCorrupt,  // stored bytes fail their checksum or make no sense
 };
 
 /// The code's name in lower case with dashes, such as "invalid-argument", for logs and tests.

@@ -23,9 +23,15 @@ using MemberId = std::uint64_t;   // printed as lower-case hex without padding; 
 using ClusterId = std::uint64_t;  // likewise
 using LeaseId = std::int64_t;     // 0 means no lease
 
-constexpr Index operator+(Index index, std::uint64_t count) { return Index{index.value + count}; }
-constexpr Index operator-(Index index, std::uint64_t count) { return Index{index.value - count}; }
-constexpr std::uint64_t operator-(Index left, Index right) { return left.value - right.value; }
+constexpr Index operator+(Index index, std::uint64_t count) {
+  return Index{index.value + count};
+}
+constexpr Index operator-(Index index, std::uint64_t count) {
+  return Index{index.value - count};
+}
+constexpr std::uint64_t operator-(Index left, Index right) {
+  return left.value - right.value;
+}
 constexpr Index& operator++(Index& index) {
   ++index.value;
   return index;

@@ -25,8 +25,8 @@ inline std::unexpected<Error> failure(ErrorCode code, std::string message) {
 
 #define ETCD_CONCAT_INNER(left, right) left##right
 #define ETCD_CONCAT(left, right) ETCD_CONCAT_INNER(left, right)
-#define ETCD_TRY_INNER(result, declaration, ...)                             \
-  auto result = (__VA_ARGS__);                                               \
+#define ETCD_TRY_INNER(result, declaration, ...)                              \
+  auto result = (__VA_ARGS__);                                                \
   if (!result.has_value()) return std::unexpected(std::move(result).error()); \
   declaration = *std::move(result)
 
@@ -34,8 +34,8 @@ inline std::unexpected<Error> failure(ErrorCode code, std::string message) {
 #define ETCD_TRY(declaration, ...) ETCD_TRY_INNER(ETCD_CONCAT(etcd_try_, __LINE__), declaration, __VA_ARGS__)
 
 /// `ETCD_TRY_VOID(file.sync())`: on error returns it to our caller; the value, if any, is dropped.
-#define ETCD_TRY_VOID(...)                                                                          \
-  do {                                                                                              \
-    if (auto etcd_try_void = (__VA_ARGS__); !etcd_try_void.has_value())                             \
-      return std::unexpected(std::move(etcd_try_void).error());                                     \
+#define ETCD_TRY_VOID(...)                                              \
+  do {                                                                  \
+    if (auto etcd_try_void = (__VA_ARGS__); !etcd_try_void.has_value()) \
+      return std::unexpected(std::move(etcd_try_void).error());         \
   } while (false)

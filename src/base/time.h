@@ -24,9 +24,17 @@ struct WallTime {
   friend constexpr auto operator<=>(WallTime, WallTime) = default;
 };
 
-constexpr MonotonicTime operator+(MonotonicTime time, Duration step) { return {time.ns + step.count()}; }
-constexpr Duration operator-(MonotonicTime left, MonotonicTime right) { return Duration(left.ns - right.ns); }
-constexpr WallTime operator+(WallTime time, Duration step) { return {time.ns + step.count()}; }
-constexpr Duration operator-(WallTime left, WallTime right) { return Duration(left.ns - right.ns); }
+constexpr MonotonicTime operator+(MonotonicTime time, Duration step) {
+  return {time.ns + step.count()};
+}
+constexpr Duration operator-(MonotonicTime left, MonotonicTime right) {
+  return Duration(left.ns - right.ns);
+}
+constexpr WallTime operator+(WallTime time, Duration step) {
+  return {time.ns + step.count()};
+}
+constexpr Duration operator-(WallTime left, WallTime right) {
+  return Duration(left.ns - right.ns);
+}
 
 }  // namespace etcd

@@ -26,7 +26,10 @@ TEST(Json, StringsAsGoWritesThem) {
       {"two bytes", "\u00e9", "\"\u00e9\""},
       {"four bytes", "\U0001F600", "\"\U0001F600\""},
       {"line separators", "\u2028\u2029", "\"\\u2028\\u2029\""},
-      {"a stray byte", "a\xff" "b", "\"a\\ufffdb\""},
+      {"a stray byte",
+       "a\xff"
+       "b",
+       "\"a\\ufffdb\""},
       {"overlong", "\xc0\xaf", "\"\\ufffd\\ufffd\""},
       {"surrogate", "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},
       {"cut off", "\xe4\xbd", "\"\\ufffd\\ufffd\""},

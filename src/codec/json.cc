@@ -84,8 +84,12 @@ void append_json_string(Bytes& out, BytesView text) {
   out.push_back('"');
 }
 
-void append_json_number(Bytes& out, std::uint64_t number) { append_number(out, number); }
-void append_json_number(Bytes& out, std::int64_t number) { append_number(out, number); }
+void append_json_number(Bytes& out, std::uint64_t number) {
+  append_number(out, number);
+}
+void append_json_number(Bytes& out, std::int64_t number) {
+  append_number(out, number);
+}
 
 Bytes to_valid_utf8(BytesView text) {
   Bytes out;

@@ -3,8 +3,8 @@
 // Thread:  any (functions on values).
 // Source:  protobuf encoding guide: varints, tags, length-delimited fields.
 //
-// A generated message costs an allocation for itself and one for each bytes field; a log entry is encoded and decoded on
-// the way to the disk and back, so its five fields are worth the hand-written form.
+// A generated message costs an allocation for itself and one for each bytes field; a log entry is encoded and decoded
+// on the way to the disk and back, so its five fields are worth the hand-written form.
 #pragma once
 #include <cstdint>
 #include <optional>

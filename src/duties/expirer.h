@@ -18,10 +18,10 @@
 namespace etcd::duties {
 
 struct ExpirerOptions {
-  Duration look_interval = 50ms;      // how late a node may be found to have run out
-  Duration idle_interval = 200ms;     // likewise, for the first one after a time without any
-  std::size_t slice = 1000;           // nodes proposed at one look
-  Duration retry = 3s;                // after which a proposal that came to nothing is made again
+  Duration look_interval = 50ms;   // how late a node may be found to have run out
+  Duration idle_interval = 200ms;  // likewise, for the first one after a time without any
+  std::size_t slice = 1000;        // nodes proposed at one look
+  Duration retry = 3s;             // after which a proposal that came to nothing is made again
 };
 
 class Expirer {

@@ -13,7 +13,11 @@ std::int64_t read_clock(clockid_t id) {
 
 }  // namespace
 
-MonotonicTime RealClock::now() const { return {read_clock(CLOCK_MONOTONIC)}; }
-WallTime RealClock::wall() const { return {read_clock(CLOCK_REALTIME)}; }
+MonotonicTime RealClock::now() const {
+  return {read_clock(CLOCK_MONOTONIC)};
+}
+WallTime RealClock::wall() const {
+  return {read_clock(CLOCK_REALTIME)};
+}
 
 }  // namespace etcd::io

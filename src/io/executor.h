@@ -1,6 +1,7 @@
 // io/executor.h - a loop: runs the tasks it is given one after another, never two at a time.
 //
-// Thread:  post, dispatch, post_at and cancel from any thread; tasks run one at a time, each seeing what earlier ones did.
+// Thread:  post, dispatch, post_at and cancel from any thread; tasks run one at a time, each seeing what earlier ones
+// did.
 //
 // Which thread runs a loop is wiring (docs/ARCHITECTURE.md, "Loops"). A thread wake-up costs more than a whole request,
 // so dispatch() may run the task on the calling thread when the loop is idle.

@@ -64,7 +64,7 @@ TEST(Directory, RealKeepsTheContract) {
   const TemporaryFolder folder;
   const auto directory = open_real_directory(folder.path_ + "/deep/er").value();
   check_contract(*directory);
-  struct stat facts {};
+  struct stat facts{};
   ASSERT_EQ(::stat((folder.path_ + "/deep/er/inner").c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0777, 0700u);
   ASSERT_EQ(::stat((folder.path_ + "/deep/er/inner/x").c_str(), &facts), 0);

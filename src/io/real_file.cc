@@ -69,13 +69,13 @@ class RealFile final : public File {
   }
 
   Result<std::uint64_t> size() const override {
-    struct stat facts {};
+    struct stat facts{};
     if (::fstat(descriptor_, &facts) != 0) return system_error(name_, "stat", errno);
     return static_cast<std::uint64_t>(facts.st_size);
   }
 
   Result<void> lock() override {
-    struct flock range {};
+    struct flock range{};
     range.l_type = F_WRLCK;
     range.l_whence = SEEK_SET;
     if (::fcntl(descriptor_, F_OFD_SETLK, &range) == 0) return {};
@@ -129,7 +129,7 @@ class RealDirectory final : public Directory {
     std::vector<std::string> names;
     errno = 0;
     while (const dirent* entry = ::readdir(stream)) {
-      struct stat facts {};
+      struct stat facts{};
       if (::fstatat(descriptor_, entry->d_name, &facts, 0) == 0 && S_ISREG(facts.st_mode)) {
         names.emplace_back(entry->d_name);
       }
@@ -178,7 +178,7 @@ Result<std::unique_ptr<Directory>> open_real_directory(const std::string& path) 
   }
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return system_error(path, "open", errno);
-  struct stat facts {};
+  struct stat facts{};
   if (::fstat(descriptor, &facts) == 0 && (facts.st_mode & 077) != 0 && ::fchmod(descriptor, 0700) != 0) {
     const int number = errno;
     ::close(descriptor);

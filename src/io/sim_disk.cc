@@ -14,9 +14,9 @@ constexpr std::size_t kSectorBytes = 512;  // the unit that a disk writes whole
 }  // namespace
 
 struct SimDisk::Node {
-  Bytes now;                       // what a read sees
-  Bytes stable;                    // what a crash leaves for certain
-  std::set<std::uint64_t> dirty;   // sectors written since the last sync
+  Bytes now;                      // what a read sees
+  Bytes stable;                   // what a crash leaves for certain
+  std::set<std::uint64_t> dirty;  // sectors written since the last sync
   bool locked = false;
 };
 
@@ -250,8 +250,12 @@ void SimDisk::crash() {
   }
 }
 
-void SimDisk::fail_after(std::uint64_t calls) { fail_at_ = calls_ + calls; }
-void SimDisk::fail_next_sync() { fail_sync_ = true; }
+void SimDisk::fail_after(std::uint64_t calls) {
+  fail_at_ = calls_ + calls;
+}
+void SimDisk::fail_next_sync() {
+  fail_sync_ = true;
+}
 
 Result<void> SimDisk::change() {
   if (!power_gone_ && fail_at_ && calls_ >= *fail_at_) power_gone_ = true;

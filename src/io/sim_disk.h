@@ -61,7 +61,7 @@ class SimDisk {
 
   Rng rng_;
   std::map<std::string, std::shared_ptr<Folder>> folders_;  // shared: handles opened before a crash still point here
-  std::uint64_t epoch_ = 0;  // counts crashes; a handle of an older one is dead
+  std::uint64_t epoch_ = 0;                                 // counts crashes; a handle of an older one is dead
   std::uint64_t calls_ = 0;
   std::optional<std::uint64_t> fail_at_;
   bool power_gone_ = false;

@@ -40,8 +40,8 @@ class SimScheduler::Loop final : public Executor {
   }
 
   bool cancel(TimerId timer) override {
-    const auto at = std::find_if(timers_.begin(), timers_.end(),
-                                 [&](const auto& entry) { return entry.first.second == timer; });
+    const auto at =
+        std::find_if(timers_.begin(), timers_.end(), [&](const auto& entry) { return entry.first.second == timer; });
     if (at == timers_.end()) return false;
     timers_.erase(at);
     return true;
@@ -86,9 +86,13 @@ void SimScheduler::kill(Executor& executor) {
   const auto timers = std::exchange(loop.timers_, {});
 }
 
-const Clock& SimScheduler::clock() const { return *clock_; }
+const Clock& SimScheduler::clock() const {
+  return *clock_;
+}
 
-void SimScheduler::jump_wall(Duration step) { clock_->wall_offset_ += step; }
+void SimScheduler::jump_wall(Duration step) {
+  clock_->wall_offset_ += step;
+}
 
 bool SimScheduler::run_one() {
   std::size_t ready = 0;

@@ -13,7 +13,9 @@ ThreadExecutor::ThreadExecutor(const std::string& name) {
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
 }
 
-ThreadExecutor::~ThreadExecutor() { stop(); }
+ThreadExecutor::~ThreadExecutor() {
+  stop();
+}
 
 void ThreadExecutor::post(Task task) {
   const std::scoped_lock lock(mu_);

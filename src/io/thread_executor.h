@@ -5,8 +5,8 @@
 // Owns:    one thread, its queue and its timers. Borrows nothing; the clock is the machine's.
 //
 // The loop is a token: whoever holds it runs tasks. dispatch() on an idle loop takes the token, runs the task on the
-// calling thread and puts the token back, so that no thread wakes up. Its own thread takes over when the borrower has run
-// `borrowed_tasks_max` tasks and more have come, so that a borrower is never kept for long.
+// calling thread and puts the token back, so that no thread wakes up. Its own thread takes over when the borrower has
+// run `borrowed_tasks_max` tasks and more have come, so that a borrower is never kept for long.
 //
 //        post, dispatch           dispatch on idle               queue empty
 //   idle ---------------> queued ------------------> running --------------------> idle
@@ -58,8 +58,8 @@ class ThreadExecutor final : public Executor {
   std::map<std::pair<MonotonicTime, TimerId>, Task> timers_;
   std::map<TimerId, MonotonicTime> timer_times_;
   TimerId next_timer_ = 1;
-  std::thread::id runner_;    // who holds the token; none when idle
-  bool running_ = false;      // the token is held
+  std::thread::id runner_;  // who holds the token; none when idle
+  bool running_ = false;    // the token is held
   bool own_thread_asleep_ = false;
   bool wake_pending_ = false;  // the own thread has been notified and has not yet come
   bool stopping_ = false;

@@ -5,8 +5,8 @@
 // Source:  DESIGN "Time": expiry is the leader's, by its monotonic clock, so that no wall clock that is wrong by days
 //          lets a node die early.
 //
-// A node is due its TTL after it was applied here. After a restart or an election nobody knows when that was; then it is
-// due after clamp(deadline - wall clock, 0, TTL).
+// A node is due its TTL after it was applied here. After a restart or an election nobody knows when that was; then it
+// is due after clamp(deadline - wall clock, 0, TTL).
 #pragma once
 #include <absl/container/btree_map.h>
 #include <absl/container/btree_set.h>

@@ -76,7 +76,8 @@ TEST(ExpiryIndex, RandomCallsKeepItWhole) {
       case 3:
         if (rng.chance(1, 20)) index.restart(now, kNoon);
         break;
-      default: index.set(path, kNoon + Duration(rng.below(9) * 1'000'000'000), Duration(rng.below(3) * 1'000'000'000), now);
+      default:
+        index.set(path, kNoon + Duration(rng.below(9) * 1'000'000'000), Duration(rng.below(3) * 1'000'000'000), now);
     }
     index.check_invariants();
   }

@@ -41,6 +41,8 @@ ClusterId cluster_id(std::vector<MemberId> members) {
   return first_bytes_of_sha1(hashed);
 }
 
-std::string hex_id(std::uint64_t id) { return fmt::format("{:x}", id); }
+std::string hex_id(std::uint64_t id) {
+  return fmt::format("{:x}", id);
+}
 
 }  // namespace etcd::members

@@ -14,11 +14,11 @@ namespace etcd::members {
 
 struct Member {
   MemberId id = 0;
-  std::string name;                      // empty until the member has started
+  std::string name;  // empty until the member has started
   std::vector<std::string> peer_urls;
   std::vector<std::string> client_urls;  // empty until the member has started
   bool learner = false;
-  bool promote = false;                  // only in a conf change: make a voter of a learner
+  bool promote = false;  // only in a conf change: make a voter of a learner
 
   friend bool operator==(const Member&, const Member&) = default;
 };

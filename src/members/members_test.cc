@@ -18,13 +18,16 @@ TEST(Id, UpstreamsValues) {
 
 TEST(Member, JsonAsGoWritesIt) {
   Member member{.id = 443629905751424238, .name = "t<1>", .peer_urls = {"http://a:1"}, .client_urls = {"http://b:2"}};
-  EXPECT_EQ(to_json(member),
-            R"({"id":443629905751424238,"peerURLs":["http://a:1"],"name":"t\u003c1\u003e","clientURLs":["http://b:2"]})");
+  EXPECT_EQ(
+      to_json(member),
+      R"({"id":443629905751424238,"peerURLs":["http://a:1"],"name":"t\u003c1\u003e","clientURLs":["http://b:2"]})");
   EXPECT_EQ(member_from_json(to_json(member)).value(), member);
-  const Member promoted{.id = UINT64_MAX, .name = "", .peer_urls = {}, .client_urls = {}, .learner = true, .promote = true};
+  const Member promoted{
+      .id = UINT64_MAX, .name = "", .peer_urls = {}, .client_urls = {}, .learner = true, .promote = true};
   EXPECT_EQ(to_json(promoted), R"({"id":18446744073709551615,"peerURLs":null,"isLearner":true,"isPromote":true})");
   EXPECT_EQ(member_from_json(to_json(promoted)).value(), promoted);
-  for (const char* bad : {"", "[]", "{}", R"({"id":"1"})", R"({"id":1,"peerURLs":7})", R"({"id":1,"peerURLs":[7]})", "{"}) {
+  for (const char* bad :
+       {"", "[]", "{}", R"({"id":"1"})", R"({"id":1,"peerURLs":7})", R"({"id":1,"peerURLs":[7]})", "{"}) {
     EXPECT_EQ(member_from_json(bad).error().code, ErrorCode::kInvalidArgument) << bad;
   }
 }
@@ -37,7 +40,8 @@ TEST(Table, ChangesAreKeptAndRefusalsChangeNothing) {
     const auto engine = engine::open_memory(disk, tables);
     const auto table = Table::load(*engine, options).value();
     ASSERT_TRUE(table->add({.id = 7, .name = "", .peer_urls = {"http://a:1"}, .client_urls = {}}).has_value());
-    EXPECT_EQ(table->add({.id = 7, .name = "", .peer_urls = {"http://c:1"}, .client_urls = {}}).error().message, "membership: ID exists");
+    EXPECT_EQ(table->add({.id = 7, .name = "", .peer_urls = {"http://c:1"}, .client_urls = {}}).error().message,
+              "membership: ID exists");
     EXPECT_EQ(table->add({.id = 8, .name = "", .peer_urls = {"http://a:1"}, .client_urls = {}}).error().message,
               "membership: peerURL exists");
     const auto before = table->current();

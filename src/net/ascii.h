@@ -17,7 +17,9 @@ constexpr bool equal_fold(std::string_view left, std::string_view right) {
                     [](char one, char other) { return ascii_lower(one) == ascii_lower(other); });
 }
 
-constexpr bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
+constexpr bool is_digit(char letter) {
+  return letter >= '0' && letter <= '9';
+}
 
 constexpr bool is_alphanumeric(char letter) {
   return is_digit(letter) || (ascii_lower(letter) >= 'a' && ascii_lower(letter) <= 'z');

@@ -119,4 +119,8 @@ void Front::handle(Request request, std::shared_ptr<Exchange> exchange) {
   exchange->send(text_error(404, "404 page not found"));
 }
 
+void NotFoundHandler::handle(Request, std::shared_ptr<Exchange> exchange) {
+  exchange->send(text_error(404, "404 page not found"));
+}
+
 }  // namespace etcd::net

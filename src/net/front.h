@@ -48,6 +48,12 @@ class Front final : public Handler {
   bool any_origin_ = false;
 };
 
+/// Answers 404 to whatever is routed to it.
+class NotFoundHandler final : public Handler {
+ public:
+  void handle(Request request, std::shared_ptr<Exchange> exchange) override;
+};
+
 /// A text answer as Go's http.Error gives it: the text, a newline, and no sniffing.
 Response text_error(int status, std::string_view text);
 

@@ -51,10 +51,16 @@ TEST(Front, TheLongestRouteAnswers) {
     const char* path;
     const char* body;
   };
-  for (const Row& row : {Row{"/v2/keys", "keys"}, {"/v2/keys/", "below"}, {"/v2/keys/a/b", "below"},
-                         {"/v2/keys/x/y", "stats"}, {"/v2/keys/x", "below"}, {"/version", "root"},
-                         {"/v2/keysx", "404 page not found\n"}, {"/version/", "404 page not found\n"},
-                         {"/", "404 page not found\n"}, {"/v2/keys-", "404 page not found\n"}}) {
+  for (const Row& row : {Row{"/v2/keys", "keys"},
+                         {"/v2/keys/", "below"},
+                         {"/v2/keys/a/b", "below"},
+                         {"/v2/keys/x/y", "stats"},
+                         {"/v2/keys/x", "below"},
+                         {"/version", "root"},
+                         {"/v2/keysx", "404 page not found\n"},
+                         {"/version/", "404 page not found\n"},
+                         {"/", "404 page not found\n"},
+                         {"/v2/keys-", "404 page not found\n"}}) {
     EXPECT_EQ(ask(front, "GET", row.path).body, row.body) << row.path;
   }
   EXPECT_EQ(ask(front, "GET", "/v2//keys").status, 301);
@@ -68,9 +74,9 @@ TEST(Front, CorsGoesToAllowedOriginsOnly) {
   EXPECT_EQ(ask(some, "GET", "/none").headers.find("Access-Control-Allow-Origin"), nullptr);
   EXPECT_EQ(ask(some, "GET", "/none", {{"Origin", "http://two.example"}}).headers.find("Access-Control-Allow-Origin"),
             nullptr);
-  EXPECT_EQ(*ask(some, "GET", "/none", {{"Origin", "http://one.example:9000"}})
-                 .headers.find("Access-Control-Allow-Origin"),
-            "http://one.example:9000");
+  EXPECT_EQ(
+      *ask(some, "GET", "/none", {{"Origin", "http://one.example:9000"}}).headers.find("Access-Control-Allow-Origin"),
+      "http://one.example:9000");
 }
 
 TEST(Front, ARouteMayDoWithoutCors) {

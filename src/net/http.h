@@ -35,8 +35,8 @@ struct Request {
   std::string path;    // percent-decoded, without the query; bytes, not necessarily UTF-8
   std::string query;   // behind the first '?', still encoded
   Headers headers;
-  Bytes body;          // whole, decoded from its transfer coding
-  std::string remote;  // "127.0.0.1:51234"
+  Bytes body;           // whole, decoded from its transfer coding
+  std::string remote;   // "127.0.0.1:51234"
   bool secure = false;  // came over TLS
 };
 

@@ -22,7 +22,9 @@ namespace http = boost::beast::http;
 using BeastError = boost::beast::error_code;
 using BeastView = boost::beast::string_view;
 
-std::string_view view_of(BeastView text) { return {text.data(), text.size()}; }
+std::string_view view_of(BeastView text) {
+  return {text.data(), text.size()};
+}
 
 constexpr std::array<bool, 256> host_letters() {
   std::array<bool, 256> result{};
@@ -40,7 +42,9 @@ bool is_host(std::string_view text) {
   return true;
 }
 
-bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
+bool has_no_body(int status) {
+  return status < 200 || status == 204 || status == 304;
+}
 
 /// How the client finds the end of an answer's body.
 enum class Framing : std::uint8_t { kNone, kLength, kChunked, kUntilClose };
@@ -225,7 +229,7 @@ class Http1Session final : public Session {
  private:
   enum class State : std::uint8_t { kIdle, kHead, kBody, kAnswering, kStreaming, kClosing };
 
-  static constexpr std::size_t requests_per_turn_max = 32;       // of a pipeline, then other connections get their turn
+  static constexpr std::size_t requests_per_turn_max = 32;  // of a pipeline, then other connections get their turn
   static constexpr std::size_t chunk_line_bytes_max = 16 * 1024;  // a chunk's size line, or the trailers
   static constexpr std::size_t kept_bytes_max = 16 * 1024;        // capacity that an empty input buffer may keep
   static constexpr std::size_t copied_body_bytes_max = 8 * 1024;  // a body of at most this size goes behind its head
@@ -255,16 +259,16 @@ class Http1Session final : public Session {
   const Http1Options& options_;
 
   State state_ = State::kIdle;
-  bool http_11_ = true;         // of the request being answered, as are the next four
-  bool keep_alive_ = true;      // its client wants the connection kept
-  bool head_only_ = false;      // its method is HEAD
-  bool close_after_ = false;    // its answer says so
+  bool http_11_ = true;       // of the request being answered, as are the next four
+  bool keep_alive_ = true;    // its client wants the connection kept
+  bool head_only_ = false;    // its method is HEAD
+  bool close_after_ = false;  // its answer says so
   Framing framing_ = Framing::kNone;
   bool input_ended_ = false;
-  bool blocked_ = false;        // state is idle, and input waits for room in the output or for the next turn
+  bool blocked_ = false;  // state is idle, and input waits for room in the output or for the next turn
   bool shutting_down_ = false;
   bool lingers_ = false;
-  bool drain_due_ = false;      // something was written to the stream since its source was last told
+  bool drain_due_ = false;  // something was written to the stream since its source was last told
 
   Bytes input_;                 // received, not done with; starts with the head or chunk line being read
   std::size_t scanned_ = 0;     // state head: bytes without a line end that has not been seen, as is the next
@@ -272,8 +276,8 @@ class Http1Session final : public Session {
   std::unique_ptr<RequestParser> parser_;  // from the end of a head to the end of its body
 
   OutputQueue output_;
-  std::uint64_t sent_total_ = 0;      // bytes sent on this connection
-  std::uint64_t answer_begin_ = 0;    // where the answer begins, in bytes of output on this connection
+  std::uint64_t sent_total_ = 0;       // bytes sent on this connection
+  std::uint64_t answer_begin_ = 0;     // where the answer begins, in bytes of output on this connection
   Http1Exchange* exchange_ = nullptr;  // invariant: not null exactly in the states answering and streaming
 
   MonotonicTime idle_since_;
@@ -305,7 +309,9 @@ void Http1Exchange::finish() {
   if (session_ != nullptr) session_->finish();
 }
 
-std::size_t Http1Exchange::unsent_bytes() const { return session_ != nullptr ? session_->unsent_bytes() : 0; }
+std::size_t Http1Exchange::unsent_bytes() const {
+  return session_ != nullptr ? session_->unsent_bytes() : 0;
+}
 
 void Http1Exchange::on_drained(std::function<void()> callback) {
   if (session_ != nullptr) drained_ = std::move(callback);
@@ -612,9 +618,7 @@ void Http1Session::append_piece(Bytes piece) {
   if (piece.empty()) return;
   switch (framing_) {
     case Framing::kNone: break;
-    case Framing::kLength:
-      CHECK(false, "a stream has no length");
-      break;
+    case Framing::kLength: CHECK(false, "a stream has no length"); break;
     case Framing::kUntilClose: emit(std::move(piece)); break;
     case Framing::kChunked: {
       std::string size = fmt::format("{:x}\r\n", piece.size());

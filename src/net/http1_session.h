@@ -34,15 +34,15 @@
 namespace etcd::net {
 
 struct Http1Options {
-  std::size_t header_bytes_max = 1 << 20;              // request line and fields; beyond: 431. Go's default
-  std::size_t header_fields_max = 1'000;               // beyond: 431
-  std::uint64_t body_bytes_max = 10ull << 20;          // beyond: 413
-  std::size_t pipelined_bytes_max = 64 * 1024;         // input that waits for the answer before it; then reading pauses
-  std::size_t unsent_bytes_max = 1 << 20;              // output that the client does not take; then reading pauses
-  Duration header_timeout = std::chrono::minutes(5);   // first byte to last of a head. 0: none
-  Duration body_timeout = std::chrono::minutes(1);     // without a byte of the body; then 408. 0: none
-  Duration idle_timeout = Duration::zero();            // between requests. 0: none
-  Duration write_timeout = std::chrono::minutes(5);    // without the client taking a byte. 0: none
+  std::size_t header_bytes_max = 1 << 20;             // request line and fields; beyond: 431. Go's default
+  std::size_t header_fields_max = 1'000;              // beyond: 431
+  std::uint64_t body_bytes_max = 10ull << 20;         // beyond: 413
+  std::size_t pipelined_bytes_max = 64 * 1024;        // input that waits for the answer before it; then reading pauses
+  std::size_t unsent_bytes_max = 1 << 20;             // output that the client does not take; then reading pauses
+  Duration header_timeout = std::chrono::minutes(5);  // first byte to last of a head. 0: none
+  Duration body_timeout = std::chrono::minutes(1);    // without a byte of the body; then 408. 0: none
+  Duration idle_timeout = Duration::zero();           // between requests. 0: none
+  Duration write_timeout = std::chrono::minutes(5);   // without the client taking a byte. 0: none
 };
 
 std::unique_ptr<Session> make_http1_session(SessionHost& host, Handler& handler, Peer peer,

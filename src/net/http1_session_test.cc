@@ -149,8 +149,8 @@ std::string answer(std::string_view body, std::string_view version = "HTTP/1.1",
 std::string refusal(int status, std::string_view detail = {}) {
   std::string body = fmt::format("{} {}", status, reason_phrase(status));
   if (!detail.empty()) body += fmt::format(": {}", detail);
-  const std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\n", status,
-                                       reason_phrase(status));
+  const std::string head =
+      fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\n", status, reason_phrase(status));
   return fmt::format("{}{}Content-Length: {}\r\nConnection: close\r\n\r\n{}", head, kDate, body.size(), body);
 }
 
@@ -194,8 +194,7 @@ std::vector<Row> rows() {
       {"options *", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", answer("OPTIONS *?|"), false},
       {"unknown method", "BREW /a HTTP/1.1\r\nHost: h\r\n\r\n", answer("BREW /a?|"), false},
       {"raw bytes in target", "GET /\xC3\xA9 HTTP/1.1\r\nHost: h\r\n\r\n", answer("GET /\xC3\xA9?|"), false},
-      {"escapes", "GET /a%2Fb%00+ HTTP/1.1\r\nHost: h\r\n\r\n",
-       answer(std::string_view("GET /a/b\0+?|", 12)), false},
+      {"escapes", "GET /a%2Fb%00+ HTTP/1.1\r\nHost: h\r\n\r\n", answer(std::string_view("GET /a/b\0+?|", 12)), false},
       {"lower case fields", "PUT /a HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\n\r\nv", answer("PUT /a?|v"), false},
       {"folded field", "GET /a?x=1 HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", got, false},
       {"empty host", "GET /a?x=1 HTTP/1.1\r\nHost:\r\n\r\n", got, false},
@@ -441,8 +440,7 @@ TEST(Http1Session, LargeAnswersAreNotMixedUp) {
   Wire wire;
   const std::string big = "GET /big HTTP/1.1\r\nHost: h\r\n\r\n";
   const std::string get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
-  EXPECT_EQ(wire.feed(get + big + get),
-            answer("GET /a?|") + answer(std::string(100'000, 'b')) + answer("GET /a?|"));
+  EXPECT_EQ(wire.feed(get + big + get), answer("GET /a?|") + answer(std::string(100'000, 'b')) + answer("GET /a?|"));
 }
 
 TEST(Http1Session, AClientThatLeavesIsToldOnce) {

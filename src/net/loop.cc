@@ -59,7 +59,9 @@ Loop::Loop(const std::string& name) : state_(std::make_unique<State>()) {
   pthread_setname_np(state_->thread.native_handle(), name.substr(0, 15).c_str());
 }
 
-Loop::~Loop() { stop(); }
+Loop::~Loop() {
+  stop();
+}
 
 void Loop::post(io::Task task) {
   State* const state = state_.get();
@@ -113,14 +115,18 @@ bool Loop::cancel(io::TimerId timer) {
   return true;
 }
 
-bool Loop::is_current() const { return current_loop == this; }
+bool Loop::is_current() const {
+  return current_loop == this;
+}
 
 std::uint64_t Loop::wakeups() const {
   const std::scoped_lock lock(state_->mu);
   return state_->wakeups;
 }
 
-boost::asio::io_context& Loop::context() { return state_->context; }
+boost::asio::io_context& Loop::context() {
+  return state_->context;
+}
 
 void Loop::stop() {
   {

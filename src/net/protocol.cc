@@ -48,8 +48,8 @@ std::unique_ptr<Session> make_refusing_session(Bytes farewell) {
 Bytes http2_farewell() {
   // Each frame: length (3 bytes), type, flags, stream (4 bytes).
   constexpr unsigned char kFrames[] = {
-      0, 0, 0, 4, 0, 0, 0, 0, 0,     // SETTINGS, empty: the server's part of the preface
-      0, 0, 8, 7, 0, 0, 0, 0, 0,     // GOAWAY
+      0, 0, 0, 4, 0, 0, 0, 0,    0,  // SETTINGS, empty: the server's part of the preface
+      0, 0, 8, 7, 0, 0, 0, 0,    0,  // GOAWAY
       0, 0, 0, 0, 0, 0, 0, 0x0D,     // last stream 0, HTTP_1_1_REQUIRED
   };
   return Bytes(reinterpret_cast<const char*>(kFrames), sizeof(kFrames));

@@ -38,9 +38,9 @@ using AsioError = boost::system::error_code;
 
 constexpr std::size_t kScratchBytes = 64 * 1024;
 constexpr std::size_t kPiecesPerSend = 16;
-constexpr int kSendsPerEvent = 8;     // then other connections get their turn
-constexpr int kAcceptsPerEvent = 16;  // likewise
-constexpr int kBacklog = 4096;        // the kernel cuts it to net.core.somaxconn
+constexpr int kSendsPerEvent = 8;      // then other connections get their turn
+constexpr int kAcceptsPerEvent = 16;   // likewise
+constexpr int kBacklog = 4096;         // the kernel cuts it to net.core.somaxconn
 constexpr int kKeepAliveSeconds = 15;  // Go's, for a peer whose machine is gone
 
 /// A file descriptor that is closed unless released.
@@ -183,7 +183,7 @@ struct LoopShare {
   explicit LoopShare(Loop& its_loop) : loop(its_loop), scratch(kScratchBytes) {}
 
   Loop& loop;
-  std::vector<char> scratch;  // what recv() fills; nothing stays in it
+  std::vector<char> scratch;                                                 // what recv() fills; nothing stays in it
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;  // shared with their pending waits
   bool stopping = false;
 };
@@ -637,7 +637,9 @@ void ServerCore::close_listeners() {
 Server::Server(std::vector<Loop*> loops, Handler& handler, ServerOptions options)
     : core_(std::make_shared<ServerCore>(loops, handler, std::move(options))) {}
 
-Server::~Server() { stop(Duration::zero()); }
+Server::~Server() {
+  stop(Duration::zero());
+}
 
 Result<std::uint16_t> Server::listen(const std::string& host, std::uint16_t port) {
   std::string_view bare = host;
@@ -711,6 +713,8 @@ void Server::stop(Duration grace) {
   last.wait();
 }
 
-std::size_t Server::connections() const { return core_->live(); }
+std::size_t Server::connections() const {
+  return core_->live();
+}
 
 }  // namespace etcd::net

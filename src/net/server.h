@@ -33,10 +33,10 @@ struct ServerOptions {
   Http1Options http1 = {};
   SessionMaker http2 = {};  // empty: HTTP/2 is refused with GOAWAY, HTTP_1_1_REQUIRED
   SessionMaker tls = {};    // empty: a TLS client is cut off. A session that decrypts and is host to another one
-  std::size_t connections_max = 0;                              // further clients wait unaccepted. 0: no limit
-  Duration linger = std::chrono::milliseconds(500);             // for a client to close after our last answer
-  Duration accept_backoff = std::chrono::seconds(1);            // after accept() found no file descriptor
-  std::function<void(std::string_view message)> log = {};       // called on every loop, at the same time
+  std::size_t connections_max = 0;                         // further clients wait unaccepted. 0: no limit
+  Duration linger = std::chrono::milliseconds(500);        // for a client to close after our last answer
+  Duration accept_backoff = std::chrono::seconds(1);       // after accept() found no file descriptor
+  std::function<void(std::string_view message)> log = {};  // called on every loop, at the same time
 };
 
 class ServerCore;

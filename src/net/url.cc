@@ -83,12 +83,18 @@ constexpr bool is_control(char letter) {
   return static_cast<unsigned char>(letter) < 0x20 || static_cast<unsigned char>(letter) == 0x7F;
 }
 
-std::unexpected<Error> bad_target() { return failure(ErrorCode::kInvalidArgument, "invalid request target"); }
+std::unexpected<Error> bad_target() {
+  return failure(ErrorCode::kInvalidArgument, "invalid request target");
+}
 
 }  // namespace
 
-Result<std::string> unescape_path(std::string_view text) { return unescape(text, false); }
-Result<std::string> unescape_query(std::string_view text) { return unescape(text, true); }
+Result<std::string> unescape_path(std::string_view text) {
+  return unescape(text, false);
+}
+Result<std::string> unescape_query(std::string_view text) {
+  return unescape(text, true);
+}
 
 Result<Target> parse_target(std::string_view method, std::string_view target) {
   for (const char letter : target) {

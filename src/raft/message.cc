@@ -144,6 +144,7 @@ bool is_local(MessageType type) {
     case MessageType::kStorageAppend:
     case MessageType::kStorageAppendResp:
     case MessageType::kStorageApply:
+    case MessageType::kForgetLeader:
     case MessageType::kStorageApplyResp: return true;
     default: return false;
   }

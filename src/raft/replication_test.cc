@@ -586,6 +586,7 @@ TEST(Core, RefusesWhatNoCorrectMemberSends) {
     ErrorCode code;
   } rows[] = {
       {"a local message", from_two(MessageType::kHup, 0), ErrorCode::kInvalidArgument},
+      {"to forget the leader", from_two(MessageType::kForgetLeader, 0), ErrorCode::kInvalidArgument},
       {"a storage thread's answer", from_two(MessageType::kStorageAppendResp, 1), ErrorCode::kInvalidArgument},
       {"an append without a term", from_two(MessageType::kApp, 0), ErrorCode::kInvalidArgument},
       {"entries behind a gap", gap, ErrorCode::kInvalidArgument},

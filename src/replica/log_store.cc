@@ -12,10 +12,7 @@ namespace etcd::replica {
 
 LogStore::LogStore(const wal::Log& wal, raft::HardState hard_state, raft::ConfState conf_state, Index applied,
                    std::vector<raft::Entry> entries)
-    : wal_(wal),
-      hard_state_(hard_state),
-      conf_state_(std::move(conf_state)),
-      memory_first_(applied + 1) {
+    : wal_(wal), hard_state_(hard_state), conf_state_(std::move(conf_state)), memory_first_(applied + 1) {
   for (raft::Entry& entry : entries) {
     CHECK(entry.index == memory_first_ + memory_.size(), "entry {} in the place of {}", entry.index.value,
           memory_first_.value + memory_.size());
@@ -25,7 +22,9 @@ LogStore::LogStore(const wal::Log& wal, raft::HardState hard_state, raft::ConfSt
   if (applied == Index{0}) term_before_ = Term{0};
 }
 
-Index LogStore::first_index() const { return std::max(wal_.first(), compacted_ + 1); }
+Index LogStore::first_index() const {
+  return std::max(wal_.first(), compacted_ + 1);
+}
 
 Result<std::vector<raft::Entry>> LogStore::entries(Index begin, Index end, std::uint64_t bytes_max) const {
   CHECK(begin < end && end <= last_index() + 1, "entries [{}, {}) of a log that ends at {}", begin.value, end.value,
@@ -61,7 +60,8 @@ Result<Term> LogStore::term(Index index) const {
   if (index >= memory_first_) return memory_[index - memory_first_].term;
   if (index + 1 == memory_first_ && term_before_) return *term_before_;
   if (index == Index{0}) return Term{0};
-  if (index + 1 < first_index()) return failure(ErrorCode::kCompacted, fmt::format("log entry {} is compacted", index.value));
+  if (index + 1 < first_index())
+    return failure(ErrorCode::kCompacted, fmt::format("log entry {} is compacted", index.value));
   ETCD_TRY(const std::vector<wal::EntryRecord> records, wal_.read(index, index + 1, 1));
   ETCD_TRY(const raft::Entry entry, decode_entry(records.front().data));
   if (index + 1 == memory_first_) term_before_ = entry.term;

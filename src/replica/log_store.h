@@ -24,7 +24,8 @@ class LogStore final : public raft::LogView {
            std::vector<raft::Entry> entries);
 
   [[nodiscard]] InitialState initial_state() const override { return {hard_state_, conf_state_}; }
-  [[nodiscard]] Result<std::vector<raft::Entry>> entries(Index begin, Index end, std::uint64_t bytes_max) const override;
+  [[nodiscard]] Result<std::vector<raft::Entry>> entries(Index begin, Index end,
+                                                         std::uint64_t bytes_max) const override;
   [[nodiscard]] Result<Term> term(Index index) const override;
   [[nodiscard]] Index first_index() const override;
   [[nodiscard]] Index last_index() const override { return memory_first_ + memory_.size() - 1; }
@@ -47,8 +48,8 @@ class LogStore final : public raft::LogView {
   const raft::ConfState conf_state_;
   Index memory_first_;  // the index of memory_.front(), or of the entry to come
   std::deque<raft::Entry> memory_;
-  std::uint64_t bytes_ = 0;  // of the commands in memory_
-  Index compacted_{0};       // entries up to here are not given out
+  std::uint64_t bytes_ = 0;                  // of the commands in memory_
+  Index compacted_{0};                       // entries up to here are not given out
   mutable std::optional<Term> term_before_;  // of the entry before memory_first_, once it is known
 };
 

@@ -11,9 +11,15 @@ namespace etcd::replica {
 namespace {
 
 // Texts as upstream's, which clients know (etcd v3.7.1 server/etcdserver/errors/errors.go).
-Error timed_out() { return {ErrorCode::kTimeout, "etcdserver: request timed out"}; }
-Error stopped() { return {ErrorCode::kStopped, "etcdserver: server stopped"}; }
-Error too_many() { return {ErrorCode::kTooManyRequests, "etcdserver: too many requests"}; }
+Error timed_out() {
+  return {ErrorCode::kTimeout, "etcdserver: request timed out"};
+}
+Error stopped() {
+  return {ErrorCode::kStopped, "etcdserver: server stopped"};
+}
+Error too_many() {
+  return {ErrorCode::kTooManyRequests, "etcdserver: too many requests"};
+}
 
 constexpr Duration kReadRetry = 500ms;  // upstream's time-out of one round
 
@@ -38,8 +44,8 @@ raft::ConfState conf_state_of(const members::Membership& membership) {
 }
 
 raft::Entry bootstrap_entry(const members::Member& member, Index index) {
-  raft::Entry entry =
-      raft::encode_conf_change(raft::conf_change_v1(raft::ConfChangeType::kAddNode, member.id, members::to_json(member)));
+  raft::Entry entry = raft::encode_conf_change(
+      raft::conf_change_v1(raft::ConfChangeType::kAddNode, member.id, members::to_json(member)));
   entry.term = Term{1};
   entry.index = index;
   return entry;
@@ -90,14 +96,16 @@ Result<std::unique_ptr<Replica>> Replica::restart(Parts parts, ReplicaOptions op
            wal::Log::open(self.parts_.wal_directory, from, applied, options.wal, self.parts_.loops.workers));
   self.wal_ = std::move(opened.log);
   if (opened.recovered.torn) {
-    self.parts_.logger.warn("cut a torn tail off the write-ahead log", {telemetry::field("where", *opened.recovered.torn)});
+    self.parts_.logger.warn("cut a torn tail off the write-ahead log",
+                            {telemetry::field("where", *opened.recovered.torn)});
   }
   ETCD_TRY(const Metadata who, decode_metadata(opened.recovered.metadata));
   self.who_ = who;
   ETCD_TRY(raft::HardState state, decode_hard_state(opened.recovered.state));
   if (self.wal_->first() > applied + 1) {
-    return failure(ErrorCode::kCorrupt, fmt::format("{}: the log begins with entry {}, but the store has applied entry {} only",
-                                                    directory.path(), self.wal_->first().value, applied.value));
+    return failure(ErrorCode::kCorrupt,
+                   fmt::format("{}: the log begins with entry {}, but the store has applied entry {} only",
+                               directory.path(), self.wal_->first().value, applied.value));
   }
   if (self.wal_->end() <= applied) {
     return failure(ErrorCode::kCorrupt, fmt::format("{}: the log ends before entry {}, which the store has applied",
@@ -409,7 +417,8 @@ void Replica::apply_pending() {
 void Replica::applied_entries(std::vector<raft::Message> done, const std::vector<apply::ConfChange>& changes) {
   if (dead_) return;
   for (const apply::ConfChange& applied : changes) {
-    const raft::Entry entry{{}, applied.index,
+    const raft::Entry entry{{},
+                            applied.index,
                             applied.kind == apply::CommittedEntry::Kind::kConfChange ? raft::EntryType::kConfChange
                                                                                      : raft::EntryType::kConfChangeV2,
                             applied.data};
@@ -470,7 +479,9 @@ void Replica::no_space(const Error& error) {
   parts_.logger.error("the store has no room; trying again", {telemetry::field("error", error.message)});
 }
 
-void Replica::failed(const Error& error) { fail(error); }
+void Replica::failed(const Error& error) {
+  fail(error);
+}
 
 void Replica::fail(const Error& error) {
   dead_ = true;

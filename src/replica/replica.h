@@ -44,14 +44,14 @@
 namespace etcd::replica {
 
 struct ReplicaOptions {
-  Duration heartbeat = 100ms;                       // one tick of raft's clock
-  int election_ticks = 10;                          // --election-timeout / --heartbeat-interval
+  Duration heartbeat = 100ms;  // one tick of raft's clock
+  int election_ticks = 10;     // --election-timeout / --heartbeat-interval
   bool pre_vote = true;
-  Duration request_timeout = 7s;                    // 5 s + 2 election time-outs: how long a proposal waits for a leader
-  std::uint64_t log_memory_bytes = 64 << 20;        // of entries that are applied and kept for followers
-  std::uint64_t unapplied_entries_max = 5000;       // past this, proposals are refused
-  std::uint64_t snapshot_count = 10'000;            // --snapshot-count: entries between two marks in the WAL
-  std::uint64_t catchup_entries = 5000;             // kept in the WAL behind a mark, for followers
+  Duration request_timeout = 7s;               // 5 s + 2 election time-outs: how long a proposal waits for a leader
+  std::uint64_t log_memory_bytes = 64 << 20;   // of entries that are applied and kept for followers
+  std::uint64_t unapplied_entries_max = 5000;  // past this, proposals are refused
+  std::uint64_t snapshot_count = 10'000;       // --snapshot-count: entries between two marks in the WAL
+  std::uint64_t catchup_entries = 5000;        // kept in the WAL behind a mark, for followers
   wal::LogOptions wal;
   apply::ApplierOptions applier;
 };
@@ -135,8 +135,8 @@ class Replica final : private apply::Listener {
   /// A message from a peer.
   void receive(raft::Message message);
 
-  /// Stops proposing and ticking, saves what is applied, then calls `done` on the replica loop. Orderly: a restart finds
-  /// nothing to replay.
+  /// Stops proposing and ticking, saves what is applied, then calls `done` on the replica loop. Orderly: a restart
+  /// finds nothing to replay.
   void stop(std::function<void()> done);
 
   /// Syncs of the WAL so far, for the benches.
@@ -202,30 +202,30 @@ class Replica final : private apply::Listener {
   // Replica loop.
   bool pump_scheduled_ = false;
   bool stopping_ = false;
-  bool campaigned_ = false;                           // the first chance to campaign alone has passed
-  raft::HardState appended_;                          // the newest hard state that was handed to the disk loop
+  bool campaigned_ = false;   // the first chance to campaign alone has passed
+  raft::HardState appended_;  // the newest hard state that was handed to the disk loop
   MemberId leader_ = raft::kNobody;
-  std::deque<Held> held_;                             // waiting for a leader, oldest first
-  std::vector<Read> reads_next_;                      // wait for the next round to begin
-  std::vector<Read> reads_asked_;                     // wait for this round's index
+  std::deque<Held> held_;                                            // waiting for a leader, oldest first
+  std::vector<Read> reads_next_;                                     // wait for the next round to begin
+  std::vector<Read> reads_asked_;                                    // wait for this round's index
   std::deque<std::pair<Index, std::vector<Read>>> reads_confirmed_;  // wait for apply to reach the index
-  std::uint64_t read_round_ = 0;                      // the context of the newest round
-  MonotonicTime read_retry_;                          // when to ask again
-  Index marked_;                                      // the newest snapshot record in the WAL
+  std::uint64_t read_round_ = 0;                                     // the context of the newest round
+  MonotonicTime read_retry_;                                         // when to ask again
+  Index marked_;                                                     // the newest snapshot record in the WAL
 
-  std::mutex append_mu_;                              // guards the two below; never held with another
-  std::vector<raft::Message> append_pending_;         // storage messages for the disk loop, in order
+  std::mutex append_mu_;                       // guards the two below; never held with another
+  std::vector<raft::Message> append_pending_;  // storage messages for the disk loop, in order
   bool append_scheduled_ = false;
-  std::mutex apply_mu_;                               // guards the two below; never held with another
-  std::vector<raft::Message> apply_pending_;          // likewise for the apply loop
+  std::mutex apply_mu_;                       // guards the two below; never held with another
+  std::vector<raft::Message> apply_pending_;  // likewise for the apply loop
   bool apply_scheduled_ = false;
-  Bytes entry_buffer_;                                // disk loop only
+  Bytes entry_buffer_;  // disk loop only
 
   std::atomic<std::uint64_t> status_term_ = 0;
   std::atomic<std::uint64_t> status_committed_ = 0;
   std::atomic<std::uint64_t> status_applied_ = 0;
   std::atomic<std::uint64_t> status_leader_ = raft::kNobody;
-  std::atomic<bool> dead_ = false;                    // a failure was reported: acknowledge nothing any more
+  std::atomic<bool> dead_ = false;  // a failure was reported: acknowledge nothing any more
 };
 
 }  // namespace etcd::replica

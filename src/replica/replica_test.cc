@@ -40,8 +40,9 @@ class ReplicaTest : public testing::Test, protected Observer {
     engine_ = engine::open_memory(engine_disk_, tables);
     loops_.clear();
     for (const char* name : {"replica", "disk", "apply", "store"}) loops_.push_back(&scheduler_.new_executor(name));
-    Parts parts{*wal_directory_, *engine_, scheduler_.clock(), {*loops_[0], *loops_[1], *loops_[2], *loops_[3], nullptr},
-                transport_, *this, telemetry::Logger(), Rng(1)};
+    Parts parts{
+        *wal_directory_, *engine_, scheduler_.clock(),  {*loops_[0], *loops_[1], *loops_[2], *loops_[3], nullptr},
+        transport_,      *this,    telemetry::Logger(), Rng(1)};
     const members::Member self{.id = 0x77, .name = "one", .peer_urls = {"http://one:2380"}, .client_urls = {}};
     return restart ? Replica::restart(std::move(parts), {})
                    : Replica::bootstrap(std::move(parts), {}, {self.id, members::cluster_id({self.id})}, {self});
@@ -67,7 +68,8 @@ class ReplicaTest : public testing::Test, protected Observer {
     request.mutable_header()->set_id(++last_id_);
     request.mutable_v2_command()->set_path(path);
     request.mutable_v2_command()->set_value(value);
-    replica_->propose(SharedBytes(request.SerializeAsString()), [this](const Error& error) { refused_ = error.message; });
+    replica_->propose(SharedBytes(request.SerializeAsString()),
+                      [this](const Error& error) { refused_ = error.message; });
     return last_id_;
   }
 

@@ -68,7 +68,9 @@ Result<std::unique_ptr<Member>> Member::start(const config::Options& options, co
   return member;
 }
 
-Member::~Member() { stop(); }
+Member::~Member() {
+  stop();
+}
 
 Result<void> Member::open() {
   ETCD_TRY(data_directory_, io::open_real_directory(options_.data_dir));
@@ -98,15 +100,15 @@ Result<void> Member::open() {
   ETCD_TRY_VOID(open_replica());
 
   const Duration election = std::chrono::milliseconds(options_.election_timeout_ms);
-  service_ = std::make_unique<service::Service>(
-      *replica_, replica_->store(), replica_->members(), store_stats_, clock_, *workers_loop_,
-      service::ServiceOptions{.cluster = replica_->cluster(),
-                              .member = replica_->member(),
-                              .request_bytes_max = options_.max_request_bytes,
-                              .timeout = 5s + 2 * election});
-  expirer_ = std::make_unique<duties::Expirer>(
-      replica_->expiry(), clock_, *apply_loop_,
-      [this](SharedBytes command) { replica_->propose(std::move(command), [](const Error&) {}); });
+  service_ = std::make_unique<service::Service>(*replica_, replica_->store(), replica_->members(), store_stats_, clock_,
+                                                *workers_loop_,
+                                                service::ServiceOptions{.cluster = replica_->cluster(),
+                                                                        .member = replica_->member(),
+                                                                        .request_bytes_max = options_.max_request_bytes,
+                                                                        .timeout = 5s + 2 * election});
+  expirer_ = std::make_unique<duties::Expirer>(replica_->expiry(), clock_, *apply_loop_, [this](SharedBytes command) {
+    replica_->propose(std::move(command), [](const Error&) {});
+  });
   build_handlers();
   service_->start();
   replica_->start();
@@ -123,7 +125,8 @@ Result<void> Member::lock_data_directory() {
   lock_ = *std::move(made);
   const auto locked = lock_->lock();
   if (!locked && locked.error().code == ErrorCode::kLocked) {
-    return failure(ErrorCode::kLocked, fmt::format("data directory {} is in use by another process", options_.data_dir));
+    return failure(ErrorCode::kLocked,
+                   fmt::format("data directory {} is in use by another process", options_.data_dir));
   }
   return locked;
 }
@@ -138,14 +141,10 @@ Result<void> Member::open_replica() {
   options.catchup_entries = options_.snapshot_catchup_entries;
   options.wal.unsafe_no_fsync = options_.unsafe_no_fsync;
   options.applier.stats = &store_stats_;
-  replica::Parts parts{*wal_directory_,
-                       *engine_,
-                       clock_,
-                       {*replica_loop_, *disk_loop_, *apply_loop_, *store_loop_, workers_loop_.get()},
-                       transport_,
-                       *this,
-                       logger_,
-                       Rng(random_seed())};
+  replica::Parts parts{*wal_directory_, *engine_,
+                       clock_,          {*replica_loop_, *disk_loop_, *apply_loop_, *store_loop_, workers_loop_.get()},
+                       transport_,      *this,
+                       logger_,         Rng(random_seed())};
 
   ETCD_TRY(const bool restarts, wal::Log::exists(*wal_directory_));
   if (restarts) {
@@ -158,10 +157,12 @@ Result<void> Member::open_replica() {
   const auto own = cluster.find(options_.name);
   if (own == cluster.end()) {
     return failure(ErrorCode::kInvalidArgument, fmt::format("couldn't find local name \"{}\" in the initial cluster "
-                                                            "configuration", options_.name));
+                                                            "configuration",
+                                                            options_.name));
   }
   if (cluster.size() > 1 || options_.joins_existing_cluster()) {
-    return failure(ErrorCode::kUnimplemented, "this version runs a member alone; clusters of several come with a later one");
+    return failure(ErrorCode::kUnimplemented,
+                   "this version runs a member alone; clusters of several come with a later one");
   }
   members::Member self;
   self.name = options_.name;
@@ -193,7 +194,8 @@ Result<void> Member::bind() {
 Result<void> Member::bind(net::Server& server, const config::UrlList& urls) {
   for (const config::Url& url : urls) {
     if (url.scheme != "http") {
-      return failure(ErrorCode::kUnimplemented, fmt::format("cannot listen on {}: this version serves http only", url.text));
+      return failure(ErrorCode::kUnimplemented,
+                     fmt::format("cannot listen on {}: this version serves http only", url.text));
     }
     std::uint16_t port = 0;
     const char* const end = url.port.data() + url.port.size();
@@ -234,9 +236,9 @@ void Member::build_views() {
     return added;
   };
   auto& livez = add(std::in_place_type<api::admin::ProbeHandler>, "/livez", std::vector{Check::kSerializableRead});
-  auto& readyz = add(std::in_place_type<api::admin::ProbeHandler>, "/readyz",
-                     std::vector{Check::kDataCorruption, Check::kSerializableRead, Check::kLinearizableRead,
-                                 Check::kNonLearner});
+  auto& readyz =
+      add(std::in_place_type<api::admin::ProbeHandler>, "/readyz",
+          std::vector{Check::kDataCorruption, Check::kSerializableRead, Check::kLinearizableRead, Check::kNonLearner});
   for (const char* path : {"/livez", "/livez/"}) client_front_->route(path, livez);
   for (const char* path : {"/readyz", "/readyz/"}) client_front_->route(path, readyz);
 
@@ -249,6 +251,8 @@ void Member::build_views() {
   // Of 0.4 alone, which sends no CORS fields.
   auto& leader = add(std::in_place_type<api::v2::LeaderHandler>);
   for (const char* path : {"/v2/leader", "/v2/leader/"}) client_front_->route(path, leader, {.cors = false});
+  // 0.4 had these paths on the peer port only.
+  client_front_->route("/v2/admin/", not_found_, {.cors = false});
   auto& etcd_views = add(std::in_place_type<api::v2::EtcdViews>, *keys_);
   client_front_->route("/v2/keys/_etcd/", etcd_views);
   for (const char* path : {"/v2/keys/_etcd", "/v2/keys/_etcd/config", "/v2/keys/_etcd/config/",

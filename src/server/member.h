@@ -78,7 +78,7 @@ class Member final : private replica::Observer {
   const std::function<void()> on_failure_;
   io::RealClock clock_;
 
-  mutable std::mutex mu_;         // guards the one below
+  mutable std::mutex mu_;  // guards the one below
   std::optional<Error> fault_;
 
   // Directories and files before what borrows them.
@@ -105,6 +105,7 @@ class Member final : private replica::Observer {
   std::unique_ptr<api::admin::VersionHandler> version_;
   std::unique_ptr<api::admin::HealthHandler> health_;
   std::vector<std::unique_ptr<net::Handler>> views_;
+  net::NotFoundHandler not_found_;
   std::unique_ptr<net::Front> client_front_;
   std::unique_ptr<net::Front> peer_front_;
   std::unique_ptr<net::Server> client_server_;

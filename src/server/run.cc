@@ -26,9 +26,13 @@ void write_notice(const telemetry::Logger& logger, const config::Notice& notice)
   logger.log_span(level, notice.message, fields);
 }
 
-WallTime wall_now() { return io::RealClock().wall(); }
+WallTime wall_now() {
+  return io::RealClock().wall();
+}
 
-telemetry::Logger plain_logger() { return telemetry::Logger({}, {telemetry::stderr_sink()}, wall_now); }
+telemetry::Logger plain_logger() {
+  return telemetry::Logger({}, {telemetry::stderr_sink()}, wall_now);
+}
 
 Result<telemetry::Logger> make_logger(const config::Options& options) {
   std::vector<std::shared_ptr<telemetry::Sink>> sinks;
@@ -72,8 +76,9 @@ int run_member(const config::Run& configured) {
   const telemetry::Logger& logger = *made;
   for (const config::Notice& notice : configured.notices) write_notice(logger, notice);
   if (const auto good = config::check_start(options); !good) return refuse(logger, good.error());
-  logger.info("starting etcd", {telemetry::field("etcd-version", kServerVersion), telemetry::field("name", options.name),
-                                telemetry::field("data-dir", options.data_dir)});
+  logger.info("starting etcd",
+              {telemetry::field("etcd-version", kServerVersion), telemetry::field("name", options.name),
+               telemetry::field("data-dir", options.data_dir)});
 
   // A failure later on ends the wait below just as a signal does.
   auto member = Member::start(options, logger, [] { ::kill(::getpid(), SIGTERM); });
@@ -88,7 +93,8 @@ int run_member(const config::Run& configured) {
     logger.fatal("etcd stops", {telemetry::field("error", fault->message)});
     std::_Exit(1);
   }
-  logger.info("received signal; shutting down", {telemetry::field("signal", signal == SIGINT ? "interrupt" : "terminated")});
+  logger.info("received signal; shutting down",
+              {telemetry::field("signal", signal == SIGINT ? "interrupt" : "terminated")});
   (*member)->stop();
   logger.info("stopped", {});
   return 0;

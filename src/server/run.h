@@ -6,8 +6,8 @@
 
 namespace etcd::server {
 
-/// Prints what is to be printed, or runs one member until SIGTERM, SIGINT or a failure. Returns the exit code: 0 after a
-/// clean stop, --help or --version; 2 for a malformed command line; 1 for anything else.
+/// Prints what is to be printed, or runs one member until SIGTERM, SIGINT or a failure. Returns the exit code: 0 after
+/// a clean stop, --help or --version; 2 for a malformed command line; 1 for anything else.
 int run(const config::LoadResult& loaded);
 
 }  // namespace etcd::server

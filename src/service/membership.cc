@@ -19,8 +19,12 @@ bool in_use(const members::Membership& membership, MemberId id, const std::vecto
   });
 }
 
-std::unexpected<Error> not_found() { return failure(ErrorCode::kNotFound, "membership: ID not found"); }
-std::unexpected<Error> url_exists() { return failure(ErrorCode::kAlreadyExists, "membership: peerURL exists"); }
+std::unexpected<Error> not_found() {
+  return failure(ErrorCode::kNotFound, "membership: ID not found");
+}
+std::unexpected<Error> url_exists() {
+  return failure(ErrorCode::kAlreadyExists, "membership: peerURL exists");
+}
 std::unexpected<Error> later() {
   return failure(ErrorCode::kUnimplemented, "membership changes come with a later version");
 }

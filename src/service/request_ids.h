@@ -14,11 +14,12 @@ namespace etcd::service {
 class RequestIds {
  public:
   RequestIds(MemberId member, WallTime start)
-      : prefix_(member << 48),
-        suffix_((static_cast<std::uint64_t>(start.ns / 1'000'000) & 0xFF'FFFF'FFFF) << 8) {}
+      : prefix_(member << 48), suffix_((static_cast<std::uint64_t>(start.ns / 1'000'000) & 0xFF'FFFF'FFFF) << 8) {}
 
   /// Never the same twice, as long as the clock does not go back over a restart by more than it went on before.
-  std::uint64_t next() { return prefix_ | (suffix_.fetch_add(1, std::memory_order_relaxed) + 1) % (std::uint64_t{1} << 48); }
+  std::uint64_t next() {
+    return prefix_ | (suffix_.fetch_add(1, std::memory_order_relaxed) + 1) % (std::uint64_t{1} << 48);
+  }
 
  private:
   const std::uint64_t prefix_;

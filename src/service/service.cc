@@ -11,9 +11,15 @@ namespace etcd::service {
 namespace {
 
 // Texts as upstream's, which clients know (etcd v3.7.1 server/etcdserver/errors/errors.go).
-Error timed_out() { return {ErrorCode::kTimeout, "etcdserver: request timed out"}; }
-Error stopped() { return {ErrorCode::kStopped, "etcdserver: server stopped"}; }
-Error too_large() { return {ErrorCode::kTooLarge, "etcdserver: request is too large"}; }
+Error timed_out() {
+  return {ErrorCode::kTimeout, "etcdserver: request timed out"};
+}
+Error stopped() {
+  return {ErrorCode::kStopped, "etcdserver: server stopped"};
+}
+Error too_large() {
+  return {ErrorCode::kTooLarge, "etcdserver: request is too large"};
+}
 
 constexpr Duration kExpiryInterval = 250ms;  // how far past its time-out a request may wait
 
@@ -51,7 +57,9 @@ Service::Service(replica::Replica& replica, mvcc::Store& store, members::Table& 
       leader_since_(started_),
       leader_since_monotonic_(clock.now()) {}
 
-void Service::start() { arm_timer(); }
+void Service::start() {
+  arm_timer();
+}
 
 void Service::arm_timer() {
   timer_loop_.post_at(clock_.now() + kExpiryInterval, [this] {

@@ -3,9 +3,8 @@
 namespace etcd::service {
 
 void Waiters::answer(Waiter waiter, Result<apply::Outcome> result) {
-  waiter.loop->post([answer = std::move(waiter.answer), result = std::move(result)]() mutable {
-    answer(std::move(result));
-  });
+  waiter.loop->post(
+      [answer = std::move(waiter.answer), result = std::move(result)]() mutable { answer(std::move(result)); });
 }
 
 std::optional<Waiters::Waiter> Waiters::take(std::uint64_t id) {

@@ -16,8 +16,8 @@ namespace etcd::tree {
 struct Node {
   Bytes path;
   bool dir = false;
-  std::optional<Bytes> value;  // a file's; absent for directories and for what was deleted
-  WallTime deadline;           // 0: it has no TTL
+  std::optional<Bytes> value;          // a file's; absent for directories and for what was deleted
+  WallTime deadline;                   // 0: it has no TTL
   std::optional<Duration> ttl_left{};  // as of the event, where that is not now
   std::int64_t modified_index = 0;
   std::int64_t created_index = 0;
@@ -29,8 +29,8 @@ struct Event {
   mvcc::Action action = mvcc::Action::kSet;
   Node node;
   std::optional<Node> previous;
-  bool created = false;  // the answer is 201, not 200
-  bool refresh = false;  // only the deadline moved
+  bool created = false;    // the answer is 201, not 200
+  bool refresh = false;    // only the deadline moved
   std::int64_t index = 0;  // the revision that did it
   Duration ttl{};          // what the write set; meaningless without a deadline on the node
 

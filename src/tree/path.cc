@@ -52,7 +52,9 @@ BytesView ancestor_at(BytesView path, std::size_t depth) {
   return path.substr(0, at);
 }
 
-BytesView name_of(BytesView path) { return path.substr(path.rfind('/') + 1); }
+BytesView name_of(BytesView path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
 bool is_hidden_below(BytesView base, BytesView path) {
   BytesView left = path.substr(is_root(base) ? 0 : base.size());

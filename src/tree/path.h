@@ -17,10 +17,14 @@ Bytes clean_path(BytesView path);
 /// True for what clean_path() gives back unchanged.
 bool is_clean(BytesView path);
 
-inline bool is_root(BytesView path) { return path == "/"; }
+inline bool is_root(BytesView path) {
+  return path == "/";
+}
 
 /// The key prefix that everything below directory `path` starts with, and the directory's marker key.
-inline Bytes marker_of(BytesView path) { return is_root(path) ? Bytes("/") : Bytes(path) + "/"; }
+inline Bytes marker_of(BytesView path) {
+  return is_root(path) ? Bytes("/") : Bytes(path) + "/";
+}
 
 /// The directory that holds `path`; the root's is the root.
 BytesView parent_of(BytesView path);
@@ -35,7 +39,9 @@ BytesView ancestor_at(BytesView path, std::size_t depth);
 BytesView name_of(BytesView path);
 
 /// A hidden node's name starts with an underscore; listings and watches from above do not show it.
-inline bool is_hidden_name(BytesView name) { return name.starts_with('_'); }
+inline bool is_hidden_name(BytesView name) {
+  return name.starts_with('_');
+}
 
 /// True when some component of `path` below `base` is hidden. `base` is a prefix of `path`.
 bool is_hidden_below(BytesView base, BytesView path);

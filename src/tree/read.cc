@@ -15,7 +15,9 @@ Bytes past_subtree(BytesView prefix) {
 }
 
 /// A v3 client may write any key; one with such a component has no v2 path.
-bool is_component(BytesView name) { return !name.empty() && name != "." && name != ".."; }
+bool is_component(BytesView name) {
+  return !name.empty() && name != "." && name != "..";
+}
 
 /// Sorted order differs from the keyspace's where a name continues with a byte below the slash: "/a-b" lies before
 /// "/a/" there and behind it here. A file also comes before a directory of the same path, which only v3 clients make.

@@ -91,8 +91,17 @@ TEST(Path, CleaningIsGos) {
     const char* path;
     const char* clean;
   };
-  for (const Row& row : {Row{"", "/"}, {"/", "/"}, {"a", "/a"}, {"/a/", "/a"}, {"//a///b/", "/a/b"}, {"/./a/.", "/a"},
-                         {"/a/../b", "/b"}, {"/../..", "/"}, {"/a/..", "/"}, {"/a..b/.c", "/a..b/.c"}, {"/...", "/..."}}) {
+  for (const Row& row : {Row{"", "/"},
+                         {"/", "/"},
+                         {"a", "/a"},
+                         {"/a/", "/a"},
+                         {"//a///b/", "/a/b"},
+                         {"/./a/.", "/a"},
+                         {"/a/../b", "/b"},
+                         {"/../..", "/"},
+                         {"/a/..", "/"},
+                         {"/a..b/.c", "/a..b/.c"},
+                         {"/...", "/..."}}) {
     EXPECT_EQ(clean_path(row.path), row.clean) << row.path;
     EXPECT_TRUE(is_clean(row.clean)) << row.clean;
     EXPECT_EQ(is_clean(row.path), row.path == BytesView(row.clean)) << row.path;
@@ -177,11 +186,13 @@ TEST_F(Tree, RefusalsNameWhatStandsInTheWay) {
       {"the root", directory(Command::DELETE, "/", true), "107 / @3"},
       {"the root, set", command(Command::SET, "/", "x"), "107 / @3"},
       {"refresh of nothing", refresh, "100 /none @3"},
-      {"expiry of a node without a deadline", [&] {
+      {"expiry of a node without a deadline",
+       [&] {
          Command expire = command(Command::EXPIRE, "/f");
          expire.set_deadline(7);
          return expire;
-       }(), "101 /f @3"},
+       }(),
+       "101 /f @3"},
   };
   for (const Row& row : rows) EXPECT_EQ(refusal(write(row.command)), row.refusal) << row.name;
   EXPECT_EQ(listed("/"), "/ /d/ /d/x=y /f=x");
@@ -241,7 +252,8 @@ TEST_F(Tree, SortsByNameWhereKeysSortOtherwise) {
 }
 
 TEST_F(Tree, KeysOfV3ClientsAreShownWhereTheyHaveAPath) {
-  for (const char* key : {"plain", "/v/x", "/v/y/z", "/v//odd", "/v/./odd", "/v/a/../odd", "/both", "/both/x", "/dir/"}) {
+  for (const char* key :
+       {"plain", "/v/x", "/v/y/z", "/v//odd", "/v/./odd", "/v/a/../odd", "/both", "/both/x", "/dir/"}) {
     put_key(key, "k");
   }
   EXPECT_EQ(listed("/"), "/ /both=k /dir/ /v/? /v/a/? /v/x=k /v/y/? /v/y/z=k");
@@ -335,7 +347,8 @@ TEST_F(Tree, RandomCommandsAgreeWithANaiveModel) {
         const bool empty = below == model.end() || !below->first.starts_with(path + "/");
         expected = at != model.end() && (recursive || empty);
         if (expected) {
-          std::erase_if(model, [&](const auto& entry) { return entry.first == path || entry.first.starts_with(path + "/"); });
+          std::erase_if(model,
+                        [&](const auto& entry) { return entry.first == path || entry.first.starts_with(path + "/"); });
         }
       }
     }

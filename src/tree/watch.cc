@@ -10,13 +10,18 @@ namespace {
 using mvcc::Action;
 using Events = std::span<const mvcc::Event* const>;
 
-bool is_marker(BytesView key) { return key.ends_with('/'); }
+bool is_marker(BytesView key) {
+  return key.ends_with('/');
+}
 
-BytesView path_of(BytesView key) { return is_marker(key) && key.size() > 1 ? key.substr(0, key.size() - 1) : key; }
+BytesView path_of(BytesView key) {
+  return is_marker(key) && key.size() > 1 ? key.substr(0, key.size() - 1) : key;
+}
 
 bool lies_below(BytesView path, BytesView directory) {
-  return is_root(directory) ? !is_root(path)
-                            : path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
+  return is_root(directory)
+             ? !is_root(path)
+             : path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
 }
 
 bool reaches(BytesView event_path, std::int64_t revision, const Watched& watched) {
@@ -26,7 +31,8 @@ bool reaches(BytesView event_path, std::int64_t revision, const Watched& watched
 }
 
 const mvcc::Event* find(Events events, BytesView key) {
-  const auto at = std::find_if(events.begin(), events.end(), [&](const mvcc::Event* event) { return event->entry->key() == key; });
+  const auto at =
+      std::find_if(events.begin(), events.end(), [&](const mvcc::Event* event) { return event->entry->key() == key; });
   return at == events.end() ? nullptr : *at;
 }
 
@@ -34,8 +40,8 @@ const mvcc::Entry* live(const mvcc::EntryRef& entry) {
   return entry && !entry->is_tombstone() ? entry.get() : nullptr;
 }
 
-/// An event shows TTLs as they were when it happened. A write with a TTL tells when that was; of others we know no better
-/// than that a live watcher hears of them at once. What expired had nothing left.
+/// An event shows TTLs as they were when it happened. A write with a TTL tells when that was; of others we know no
+/// better than that a live watcher hears of them at once. What expired had nothing left.
 void date_back(Event& event, Duration ttl) {
   std::optional<WallTime> written;
   if (event.node.deadline.ns != 0) {

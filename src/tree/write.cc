@@ -79,7 +79,8 @@ class Writer {
     return event;
   }
 
-  /// Kept beside the revision for whoever watches. The path is told for directories; a file's first record has it as key.
+  /// Kept beside the revision for whoever watches. The path is told for directories; a file's first record has it as
+  /// key.
   void set_cause(Action action, bool dir) {
     txn_.set_cause({command_.refresh() ? Action::kRefresh : action, dir ? path_ : Bytes()});
   }
@@ -97,7 +98,8 @@ class Writer {
     const std::size_t exists = existing_depth(txn_, parent);
     // A v3 client may have made a file of a directory's path; nothing is written below it.
     for (std::size_t level = 1; level <= exists; ++level) {
-      if (txn_.get(ancestor_at(parent, level)) != nullptr) return refuse(Code::kNotADirectory, ancestor_at(parent, level));
+      if (txn_.get(ancestor_at(parent, level)) != nullptr)
+        return refuse(Code::kNotADirectory, ancestor_at(parent, level));
     }
     if (exists == depth) return markers;
     const BytesView first = ancestor_at(parent, exists + 1);
@@ -129,9 +131,10 @@ class Writer {
     } else {
       event.node.value = Bytes(value);
       // An ordinary put keeps create_revision, so the node remembers that it counts as new.
-      txn_.put(path_, value, {.attributes = {.created_index = replaced == nullptr ? 0 : txn_.revision(),
-                                             .deadline = {command_.deadline()},
-                                             .ttl = ttl()}});
+      txn_.put(path_, value,
+               {.attributes = {.created_index = replaced == nullptr ? 0 : txn_.revision(),
+                               .deadline = {command_.deadline()},
+                               .ttl = ttl()}});
     }
     put_parents(parents);
     set_cause(action, command_.dir());
@@ -282,6 +285,8 @@ Node directory_of(BytesView path, const mvcc::Entry* marker) {
   return node;
 }
 
-Outcome<Event> write(mvcc::WriteTxn& txn, const Command& command) { return Writer(txn, command).run(); }
+Outcome<Event> write(mvcc::WriteTxn& txn, const Command& command) {
+  return Writer(txn, command).run();
+}
 
 }  // namespace etcd::tree

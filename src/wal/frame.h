@@ -20,9 +20,9 @@ enum class RecordType : std::uint8_t {
   kSnapshot = 5,  // a walpb.Snapshot
 };
 
-constexpr std::size_t kFrameAlign = 8;       // every frame starts at a multiple of this
-constexpr std::size_t kLengthBytes = 8;      // the length field
-constexpr std::size_t kSectorBytes = 512;    // the unit in which a disk tears a write
+constexpr std::size_t kFrameAlign = 8;     // every frame starts at a multiple of this
+constexpr std::size_t kLengthBytes = 8;    // the length field
+constexpr std::size_t kSectorBytes = 512;  // the unit in which a disk tears a write
 
 /// The length field's two parts: low 56 bits the record, and in the top byte the padding behind it.
 struct FrameLength {

@@ -13,9 +13,9 @@
 namespace etcd::wal {
 namespace {
 
-constexpr std::uint64_t kScanBytes = 1 << 18;        // a whole segment is read in steps of this size,
-constexpr std::uint64_t kLookUpBytes = 1 << 14;      // and single entries in steps of this one
-constexpr std::uint64_t kRecordHeadBytesMax = 40;    // type, crc and the data's length, each with its tag
+constexpr std::uint64_t kScanBytes = 1 << 18;      // a whole segment is read in steps of this size,
+constexpr std::uint64_t kLookUpBytes = 1 << 14;    // and single entries in steps of this one
+constexpr std::uint64_t kRecordHeadBytesMax = 40;  // type, crc and the data's length, each with its tag
 
 std::string segment_name(std::uint64_t sequence, Index first) {
   return fmt::format("{:016x}-{:016x}.wal", sequence, first.value);
@@ -83,7 +83,8 @@ bool looks_torn(std::uint64_t offset, BytesView bytes) {
 
 }  // namespace
 
-/// Makes the next segment's file ahead of use: named N.tmp, full of zeros and synced, so that later syncs change no size.
+/// Makes the next segment's file ahead of use: named N.tmp, full of zeros and synced, so that later syncs change no
+/// size.
 class Log::Pipeline {
  public:
   Pipeline(io::Directory& directory, std::uint64_t bytes, io::Executor* background)
@@ -98,17 +99,17 @@ class Log::Pipeline {
   void prepare() {
     if (background_ == nullptr || preparing_) return;
     preparing_ = true;
-    background_->post([shared = shared_, &directory = directory_, name = next_name(), bytes = bytes_,
-                       background = background_] {
-      const std::scoped_lock lock(shared->mu);
-      if (shared->dropped) return;
-      static_cast<void>(directory.remove(name));
-      auto file = directory.create(name);
-      if (!file || !(*file)->lock()) return;  // the cut will make its own and report what is wrong
-      shared->filling = *std::move(file);
-      shared->name = name;
-      background->post([shared, bytes, background] { fill(shared, 0, bytes, *background); });
-    });
+    background_->post(
+        [shared = shared_, &directory = directory_, name = next_name(), bytes = bytes_, background = background_] {
+          const std::scoped_lock lock(shared->mu);
+          if (shared->dropped) return;
+          static_cast<void>(directory.remove(name));
+          auto file = directory.create(name);
+          if (!file || !(*file)->lock()) return;  // the cut will make its own and report what is wrong
+          shared->filling = *std::move(file);
+          shared->name = name;
+          background->post([shared, bytes, background] { fill(shared, 0, bytes, *background); });
+        });
   }
 
   struct Made {
@@ -213,8 +214,8 @@ Result<Log::Opened> Log::open(io::Directory& directory, Index from_entry, Index 
   std::deque<Segment> segments;
   for (std::size_t place = 0; place < names.size(); ++place) {
     if (place > 0 && names[place].sequence != names[place - 1].sequence + 1) {
-      return failure(ErrorCode::kCorrupt, fmt::format("{}: segment {:x} is missing", directory.path(),
-                                                      names[place - 1].sequence + 1));
+      return failure(ErrorCode::kCorrupt,
+                     fmt::format("{}: segment {:x} is missing", directory.path(), names[place - 1].sequence + 1));
     }
     Segment segment{names[place].sequence, names[place].first, nullptr};
     ETCD_TRY(segment.file, directory.open(segment_name(segment.sequence, segment.first)));
@@ -267,7 +268,8 @@ Result<void> Log::scan_segment(Segment& segment, bool last, Index keep_after, Re
   bool metadata_seen = false;
   const auto where = [&] { return fmt::format("{}, offset {}", segment.file->name(), offset); };
   const auto torn = [&](const char* what) -> Result<void> {
-    if (!last) return failure(ErrorCode::kCorrupt, fmt::format("{}: {}, and it is not the last segment", where(), what));
+    if (!last)
+      return failure(ErrorCode::kCorrupt, fmt::format("{}: {}, and it is not the last segment", where(), what));
     recovered.torn = fmt::format("{}: {}", where(), what);
     return {};
   };
@@ -308,8 +310,8 @@ Result<void> Log::scan_segment(Segment& segment, bool last, Index keep_after, Re
         break;
       }
       if (!record) return failure(ErrorCode::kCorrupt, fmt::format("{}: {}", where(), record.error().message));
-      return failure(ErrorCode::kCorrupt, fmt::format("{}: crc mismatch: expected: {:x} computed: {:x}", where(),
-                                                      record->crc, expected));
+      return failure(ErrorCode::kCorrupt,
+                     fmt::format("{}: crc mismatch: expected: {:x} computed: {:x}", where(), record->crc, expected));
     }
     running_crc_ = record->crc;
     metadata_seen |= record->type == static_cast<std::uint64_t>(RecordType::kMetadata);
@@ -337,13 +339,12 @@ Result<void> Log::take_record(const Record& record, const std::string& at, const
       if (!index) return failure(ErrorCode::kCorrupt, fmt::format("{}: {}", at, index.error().message));
       const auto placed = place_entry(Index{*index}, location);
       if (!placed) return failure(ErrorCode::kCorrupt, fmt::format("{}: {}", at, placed.error().message));
-      while (!recovered.entries.empty() && recovered.entries.back().index >= Index{*index}) recovered.entries.pop_back();
+      while (!recovered.entries.empty() && recovered.entries.back().index >= Index{*index})
+        recovered.entries.pop_back();
       if (Index{*index} > keep_after) recovered.entries.push_back({Index{*index}, Bytes(record.data)});
       return {};
     }
-    case static_cast<std::uint64_t>(RecordType::kState):
-      recovered.state = state_ = Bytes(record.data);
-      return {};
+    case static_cast<std::uint64_t>(RecordType::kState): recovered.state = state_ = Bytes(record.data); return {};
     case static_cast<std::uint64_t>(RecordType::kCrc): return {};
     case static_cast<std::uint64_t>(RecordType::kSnapshot): {
       recovered.snapshots.emplace_back(record.data);
@@ -354,15 +355,15 @@ Result<void> Log::take_record(const Record& record, const std::string& at, const
       if (!reader.ok()) return failure(ErrorCode::kCorrupt, fmt::format("{}: not a snapshot record", at));
       return {};
     }
-    default:
-      return failure(ErrorCode::kCorrupt, fmt::format("{}: unexpected block type {}", at, record.type));
+    default: return failure(ErrorCode::kCorrupt, fmt::format("{}: unexpected block type {}", at, record.type));
   }
 }
 
 Result<void> Log::place_entry(Index index, const Location& location) {
   const std::scoped_lock lock(mu_);
   if (locations_.empty() && index > first_) first_ = index;  // entries before a received snapshot are not here
-  if (index < first_) return failure(ErrorCode::kInvalidArgument, fmt::format("entry {} lies before the log", index.value));
+  if (index < first_)
+    return failure(ErrorCode::kInvalidArgument, fmt::format("entry {} lies before the log", index.value));
   const std::uint64_t place = index - first_;
   if (place > locations_.size()) {
     return failure(ErrorCode::kInvalidArgument, fmt::format("entry {} follows entry {}: slice bounds out of range",
@@ -490,8 +491,8 @@ Result<std::vector<EntryRecord>> Log::read(Index begin, Index end, std::uint64_t
   std::vector<EntryRecord> entries;
   const std::scoped_lock lock(mu_);
   if (begin < first_) {
-    return failure(ErrorCode::kCompacted, fmt::format("entry {} lies before entry {}, the log's first", begin.value,
-                                                      first_.value));
+    return failure(ErrorCode::kCompacted,
+                   fmt::format("entry {} lies before entry {}, the log's first", begin.value, first_.value));
   }
   if (end.value > first_.value + locations_.size()) {
     return failure(ErrorCode::kUnavailable, fmt::format("entry {} is not in the log", end.value - 1));

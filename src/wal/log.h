@@ -134,19 +134,19 @@ class Log {
   std::unique_ptr<Pipeline> pipeline_;
   std::optional<Error> dead_;
 
-  Bytes buffer_;                     // frames appended but not yet written; they belong at written_
-  std::uint64_t written_ = 0;        // bytes of the newest segment that hold frames
-  std::uint64_t prewritten_ = 0;     // bytes of it that exist; invariant: written_ <= prewritten_ after a flush
-  std::uint32_t running_crc_ = 0;    // over every record so far, in all segments
-  Bytes state_;                      // the last HardState, repeated at the head of each segment
-  bool synced_ = true;               // nothing was written since the last sync
+  Bytes buffer_;                   // frames appended but not yet written; they belong at written_
+  std::uint64_t written_ = 0;      // bytes of the newest segment that hold frames
+  std::uint64_t prewritten_ = 0;   // bytes of it that exist; invariant: written_ <= prewritten_ after a flush
+  std::uint32_t running_crc_ = 0;  // over every record so far, in all segments
+  Bytes state_;                    // the last HardState, repeated at the head of each segment
+  bool synced_ = true;             // nothing was written since the last sync
   std::atomic<std::uint64_t> bytes_written_ = 0;
   std::atomic<std::uint64_t> syncs_ = 0;
 
-  mutable std::mutex mu_;            // guards the three below
-  std::deque<Segment> segments_;     // oldest first; the last is the one written to
-  Index first_{1};                   // the index of locations_.front()
-  std::deque<Location> locations_;   // one for each entry
+  mutable std::mutex mu_;           // guards the three below
+  std::deque<Segment> segments_;    // oldest first; the last is the one written to
+  Index first_{1};                  // the index of locations_.front()
+  std::deque<Location> locations_;  // one for each entry
 };
 
 struct Log::Opened {

@@ -244,8 +244,7 @@ TEST(Log, AMissingSegmentIsRefused) {
     }
   }
   ASSERT_TRUE(directory->remove(directory->list().value()[2]).has_value());
-  EXPECT_EQ(Log::open(*directory, Index{0}, Index{0}, kSmall, nullptr).error().message,
-            "/wal: segment 2 is missing");
+  EXPECT_EQ(Log::open(*directory, Index{0}, Index{0}, kSmall, nullptr).error().message, "/wal: segment 2 is missing");
 }
 
 TEST(Log, AFailedSyncIsFinal) {
@@ -285,7 +284,8 @@ void live_and_crash(std::uint64_t seed) {
       ASSERT_TRUE(opened.has_value()) << opened.error().message;
       const auto& entries = opened->recovered.entries;
       ASSERT_GE(entries.size(), synced.size());
-      for (std::size_t place = 0; place < synced.size(); ++place) ASSERT_EQ(entries[place].data, synced[place]) << place;
+      for (std::size_t place = 0; place < synced.size(); ++place)
+        ASSERT_EQ(entries[place].data, synced[place]) << place;
       for (const EntryRecord& record : entries) written.push_back(record.data);
       synced = written;  // what was found is cut clean and appended to: it counts from now on
       created = true;

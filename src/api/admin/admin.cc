@@ -115,9 +115,8 @@ std::optional<std::vector<Check>> ProbeHandler::asked(const net::Request& reques
   if (below.empty()) {
     const net::Form form = net::parse_form(request.query);
     const auto excluded = [&](Check check) {
-      return std::any_of(form.pairs.begin(), form.pairs.end(), [&](const auto& pair) {
-        return pair.first == "exclude" && pair.second == name_of(check);
-      });
+      return std::any_of(form.pairs.begin(), form.pairs.end(),
+                         [&](const auto& pair) { return pair.first == "exclude" && pair.second == name_of(check); });
     };
     for (const Check check : checks_) {
       if (!excluded(check)) found.push_back(check);

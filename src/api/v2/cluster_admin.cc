@@ -23,7 +23,9 @@ net::Response json_line(Bytes body) {
   return response;
 }
 
-net::Response not_found() { return net::text_error(404, "404 page not found"); }
+net::Response not_found() {
+  return net::text_error(404, "404 page not found");
+}
 
 /// 0.4 knows one URL of each kind.
 BytesView first_of(const std::vector<std::string>& urls) {

@@ -27,7 +27,9 @@ Result<void> parse(rapidjson::Document& document, BytesView body, const char* at
                  fmt::format("invalid character '{}' at offset {} of the JSON input", body[offset], offset));
 }
 
-BytesView text_of(const rapidjson::Value& value) { return {value.GetString(), value.GetStringLength()}; }
+BytesView text_of(const rapidjson::Value& value) {
+  return {value.GetString(), value.GetStringLength()};
+}
 
 const char* kind_of(const rapidjson::Value& value) {
   switch (value.GetType()) {

@@ -100,11 +100,11 @@ class Form {
   net::Form query_;
 };
 
-#define V2_TRY(place, ...)                                                        \
-  do {                                                                            \
-    auto v2_try = (__VA_ARGS__);                                                  \
-    if (!v2_try) return std::unexpected(std::move(v2_try).error());               \
-    place = *std::move(v2_try);                                                   \
+#define V2_TRY(place, ...)                                          \
+  do {                                                              \
+    auto v2_try = (__VA_ARGS__);                                    \
+    if (!v2_try) return std::unexpected(std::move(v2_try).error()); \
+    place = *std::move(v2_try);                                     \
   } while (false)
 
 /// The deadline that a TTL of so many seconds gives; Go's arithmetic wraps, ours stays at the end of the calendar.

@@ -12,7 +12,9 @@
 namespace etcd::api::v2 {
 namespace {
 
-bool reads(const net::Request& request) { return request.method == "GET" || request.method == "HEAD"; }
+bool reads(const net::Request& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
 
 bool writes(const net::Request& request) {
   return request.method == "PUT" || request.method == "POST" || request.method == "DELETE";

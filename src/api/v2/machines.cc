@@ -11,7 +11,9 @@
 namespace etcd::api::v2 {
 namespace {
 
-bool reads(const net::Request& request) { return request.method == "GET" || request.method == "HEAD"; }
+bool reads(const net::Request& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
 
 }  // namespace
 

@@ -54,10 +54,14 @@ std::optional<MemberId> id_of(BytesView name) {
   return id;
 }
 
-net::Response no_such_member(BytesView name) { return message_response(404, fmt::format("No such member: {}", name)); }
+net::Response no_such_member(BytesView name) {
+  return message_response(404, fmt::format("No such member: {}", name));
+}
 
 /// An id is in the path; without one the path does not have the method.
-net::Response no_id() { return net::text_error(405, "Method Not Allowed"); }
+net::Response no_id() {
+  return net::text_error(405, "Method Not Allowed");
+}
 
 /// The peer URLs in the body, or the answer that the client gets instead.
 std::expected<std::vector<std::string>, net::Response> peer_urls_in(const net::Request& request) {

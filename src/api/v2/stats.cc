@@ -13,7 +13,9 @@
 namespace etcd::api::v2 {
 namespace {
 
-std::uint64_t value_of(const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
+std::uint64_t value_of(const std::atomic<std::uint64_t>& counter) {
+  return counter.load(std::memory_order_relaxed);
+}
 
 /// Writes an object field by field; it has at least one.
 class FlatObject {

@@ -17,8 +17,15 @@ TEST(GoDuration, AsGoWritesIt) {
     Duration duration;
     const char* text;
   };
-  for (const Row& row : {Row{0s, "0s"}, {1ns, "1ns"}, {1500ns, "1.5µs"}, {250ms, "250ms"}, {1s, "1s"},
-                         {90s + 500ms, "1m30.5s"}, {1h, "1h0m0s"}, {26h + 3min + 4s, "26h3m4s"}, {-2s, "-2s"}}) {
+  for (const Row& row : {Row{0s, "0s"},
+                         {1ns, "1ns"},
+                         {1500ns, "1.5µs"},
+                         {250ms, "250ms"},
+                         {1s, "1s"},
+                         {90s + 500ms, "1m30.5s"},
+                         {1h, "1h0m0s"},
+                         {26h + 3min + 4s, "26h3m4s"},
+                         {-2s, "-2s"}}) {
     EXPECT_EQ(go_duration(row.duration), row.text);
   }
 }
@@ -107,12 +114,12 @@ TEST_F(Views, ShowTheMembership) {
   const std::string config = R"(/_etcd/config={"activeSize":9,"removeDelay":1800,"syncInterval":5})";
   EXPECT_EQ(listed("/_etcd"), "/_etcd/ " + config + " /_etcd/machines/");
   EXPECT_EQ(listed("/_etcd/config"), config);
-  EXPECT_EQ(listed("/_etcd/machines/one"),
-            "/_etcd/machines/one=etcd=http%3A%2F%2Fa%3A4001&raft=http%3A%2F%2Fa%3A7001");
+  EXPECT_EQ(listed("/_etcd/machines/one"), "/_etcd/machines/one=etcd=http%3A%2F%2Fa%3A4001&raft=http%3A%2F%2Fa%3A7001");
   // The second of a name, and a name that is no component, go by their ids.
-  EXPECT_EQ(listed("/_etcd/machines"), "/_etcd/machines/ /_etcd/machines/2a=etcd=&raft=http%3A%2F%2Fb%3A1 "
-                                       "/_etcd/machines/3=etcd=&raft= "
-                                       "/_etcd/machines/one=etcd=http%3A%2F%2Fa%3A4001&raft=http%3A%2F%2Fa%3A7001");
+  EXPECT_EQ(listed("/_etcd/machines"),
+            "/_etcd/machines/ /_etcd/machines/2a=etcd=&raft=http%3A%2F%2Fb%3A1 "
+            "/_etcd/machines/3=etcd=&raft= "
+            "/_etcd/machines/one=etcd=http%3A%2F%2Fa%3A4001&raft=http%3A%2F%2Fa%3A7001");
   EXPECT_EQ(listed("/_etcd/machines/two/x"), "100 /_etcd/machines/two");
   EXPECT_EQ(listed("/_etcd/machines/one/x"), "104 /_etcd/machines/one");
   EXPECT_EQ(listed("/_etcd/config/x/y"), "104 /_etcd/config");

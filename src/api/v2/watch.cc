@@ -85,7 +85,9 @@ void WatchHub::compacted(mvcc::WatcherId watcher, std::int64_t) {
   service_.stats().watchers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void WatchHub::failed(mvcc::WatcherId watcher, const Error&) { compacted(watcher, 0); }
+void WatchHub::failed(mvcc::WatcherId watcher, const Error&) {
+  compacted(watcher, 0);
+}
 
 void WatchHub::end(mvcc::WatcherId watcher) {
   group_.cancel(watcher);
