@@ -51,7 +51,7 @@ client-transport-security:
   auto-tls: false
 peer-transport-security:
   cert-file: peer-cert
-  allowed-cn: [x, y]
+  allowed-cn: [x, z]
   skip-client-san-verification: true
 socket-options:
   reuse-port: true
@@ -81,7 +81,7 @@ socket-options:
   EXPECT_TRUE(options.client_tls.skip_client_san_verification);
   EXPECT_FALSE(options.client_tls.auto_tls);
   EXPECT_EQ(options.peer_tls.cert_file, "peer-cert");
-  EXPECT_EQ(options.peer_tls.allowed_cns, Texts({"x", "y"}));
+  EXPECT_EQ(options.peer_tls.allowed_cns, Texts({"x", "z"}));
   EXPECT_TRUE(options.peer_tls.skip_client_san_verification);
   EXPECT_TRUE(options.socket_reuse_port);
   EXPECT_TRUE(options.socket_reuse_address);
