@@ -1,9 +1,9 @@
 // engine/memory_engine.h - the engine in memory: models committed batches, for simulation and tests.
 //
-// Life:    MemoryDisk -> open_memory() -> commit()*, snapshot()* -> engine destroyed (that is the crash) ->
-// open_memory() Thread:  as engine::Engine; a MemoryDisk's own calls on any thread. Owns:    the MemoryDisk owns the
-// committed state and outlives the engine; snapshots outlive both. Durable: what commit() returned success for. A batch
-// is applied whole when commit() returns; there is no moment in
+// Life:    MemoryDisk -> open_memory() -> commit()*, snapshot()* -> engine destroyed: that is the crash -> open_memory()
+// Thread:  as engine::Engine; a MemoryDisk's own calls on any thread.
+// Owns:    the MemoryDisk owns the committed state and outlives the engine; snapshots outlive both.
+// Durable: what commit() returned success for. A batch is applied whole when commit() returns; there is no moment in
 //          between at which a crash could catch it.
 #pragma once
 #include <cstdint>

@@ -486,18 +486,23 @@ void Replica::failed(const Error& error) {
 void Replica::fail(const Error& error) {
   dead_ = true;
   parts_.observer.failed(error);
+  parts_.loops.replica.post([this] { refuse_waiting(); });
+}
+
+void Replica::refuse_waiting() {
+  for (Held& held : std::exchange(held_, {})) held.refused(stopped());
+  for (auto* reads : {&reads_next_, &reads_asked_}) {
+    for (Read& read : std::exchange(*reads, {})) read.done(std::unexpected(stopped()));
+  }
+  for (auto& [index, reads] : std::exchange(reads_confirmed_, {})) {
+    for (Read& read : reads) read.done(std::unexpected(stopped()));
+  }
 }
 
 void Replica::stop(std::function<void()> done) {
   parts_.loops.replica.post([this, done = std::move(done)]() mutable {
     stopping_ = true;
-    for (Held& held : std::exchange(held_, {})) held.refused(stopped());
-    for (auto* reads : {&reads_next_, &reads_asked_}) {
-      for (Read& read : std::exchange(*reads, {})) read.done(std::unexpected(stopped()));
-    }
-    for (auto& [index, reads] : std::exchange(reads_confirmed_, {})) {
-      for (Read& read : reads) read.done(std::unexpected(stopped()));
-    }
+    refuse_waiting();
     // What is in the queues of disk and apply goes first: each posts its results before it sees what follows here.
     parts_.loops.disk.post([this, done = std::move(done)]() mutable {
       append_pending();

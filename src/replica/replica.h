@@ -176,6 +176,8 @@ class Replica final : private apply::Listener {
   void deliver(std::vector<raft::Message>& responses);
   void durable_at(Index index);
   void log_notes();
+  /// Whoever waits for a leader or for a read learns that the member has stopped.
+  void refuse_waiting();
 
   // Disk loop.
   void append_pending();

@@ -151,8 +151,23 @@ TEST_F(ReplicaTest, AFailedSyncStopsTheMemberAndAcknowledgesNothing) {
   const std::uint64_t id = set("/a", "1");
   ASSERT_TRUE(scheduler_.run_until([&] { return !failure_.empty(); }, 10s));
   EXPECT_TRUE(failure_.contains("fdatasync"));
+  std::string read;
+  replica_->read_index([&](Result<void> result) { read = result ? "done" : result.error().message; });
   scheduler_.run_until([] { return false; }, 5s);
   EXPECT_FALSE(applied_ids_.contains(id));
+  EXPECT_EQ(read, "etcdserver: server stopped");
+}
+
+TEST_F(ReplicaTest, AReadThatWaitsWhenTheMemberFailsIsAnswered) {
+  auto opened = open(false);
+  ASSERT_TRUE(opened.has_value());
+  replica_ = *std::move(opened);
+  std::string read;
+  replica_->read_index([&](Result<void> result) { read = result ? "done" : result.error().message; });
+  disk_.fail_next_sync();
+  replica_->start();
+  ASSERT_TRUE(scheduler_.run_until([&] { return !read.empty(); }, 10s));
+  EXPECT_EQ(read, "etcdserver: server stopped");
 }
 
 TEST_F(ReplicaTest, ACommandThatNobodyKnowsStopsTheMember) {

@@ -99,7 +99,8 @@ class Service {
   void set_cluster_version(const std::string& version, io::Executor& loop,
                            std::move_only_function<void(Result<void>)> done);
 
-  /// Changes to the membership. For now they are checked only, and what is left is kUnimplemented.
+  /// Changes to the membership: checked, and then refused with kUnimplemented until clusters of several members are
+  /// built (issue 6).
   /// Errors: kInvalidArgument (peer_urls.h), kAlreadyExists for a peer URL that another member has, kNotFound for an
   /// unknown id; texts as upstream's.
   Result<members::Member> add_member(std::vector<std::string> peer_urls) const;

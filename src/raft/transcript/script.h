@@ -8,6 +8,7 @@
 //
 // Output that has empty lines itself stands between two pairs of "----" lines.
 //
+// Thread:  any (functions on values).
 // Source:  github.com/cockroachdb/datadriven, the form that etcd-io/raft's tests are written in.
 #pragma once
 #include <cstdint>
