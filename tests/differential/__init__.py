@@ -1,0 +1,1 @@
+"""Differential tests: random sequences played against two servers, answers compared."""
