@@ -49,9 +49,10 @@ def text(data):
 class Failure(Exception):
     """An error body of the v2 API."""
 
-    def __init__(self, code, cause, index=0):
+    def __init__(self, code, cause, index=0, counts_as_success=False):
         super().__init__(code, cause, index)
         self.code, self.cause, self.index = code, cause, index
+        self.counts_as_success = counts_as_success
 
 
 # The store.
@@ -110,7 +111,7 @@ class Event:
     index: int
     path: bytes
     body: dict
-    removed_dir: bool = False
+    removed: frozenset = frozenset()  # the paths that went away in it
     is_refresh: bool = False
 
 
@@ -130,13 +131,13 @@ class Watcher:
         """Whether a hidden name stands between the watched path and the changed one."""
         return b"/_" in b"/" + path[len(self.path):] if below(path, self.path) else False
 
-    def offer(self, event, removed):
-        """A live event; `removed` are the paths that went away in it."""
+    def offer(self, event):
+        """A live event."""
         if self.done or event.is_refresh or event.index < self.since:
             return
         same = event.path == self.path
         above = self.recursive and below(event.path, self.path) and not self.hides(event.path)
-        if same or above or self.path in removed:
+        if same or above or self.path in event.removed:
             self.events.append(event.body)
 
 
@@ -189,13 +190,18 @@ class Tree:
             node = child
         return node
 
-    # Writing. Each counts its success or failure, and returns the event.
+    # Writing. Each returns the event. Of the failures, some are counted as successes: clients have come to know these
+    # counters as they are.
+
+    def refuse(self, code, cause):
+        """A failure of a node that was found."""
+        raise Failure(code, cause, self.index, counts_as_success=True)
 
     def counted(self, name, write, *arguments):
         try:
             event = write(*arguments)
-        except Failure:
-            self.counters[name + "Fail"] += 1
+        except Failure as failure:
+            self.counters[name + ("Success" if failure.counts_as_success else "Fail")] += 1
             raise
         self.counters[name + "Success"] += 1
         return event
@@ -233,31 +239,32 @@ class Tree:
 
     def update(self, path, wanted):
         if path == b"/":
-            raise Failure(107, b"/", self.index)
+            self.refuse(107, b"/")
         node = self.find(path)
         if node.is_dir and wanted.value:
-            raise Failure(102, path, self.index)
+            self.refuse(102, path)
         return self.change("update", node, wanted)
 
     def compare_and_swap(self, path, wanted):
         if path == b"/":
-            raise Failure(107, b"/", self.index)
-        return self.change("compareAndSwap", self.compare(path, wanted), wanted)
-
-    def compare(self, path, wanted):
-        """The file at `path`, which has to meet the conditions."""
+            self.refuse(107, b"/")
         node = self.find(path)
         if node.is_dir:
             raise Failure(102, path, self.index)
+        if mismatch := self.mismatch(node, wanted):
+            raise Failure(101, mismatch, self.index)
+        return self.change("compareAndSwap", node, wanted)
+
+    @staticmethod
+    def mismatch(node, wanted):
+        """What the conditions have against a file, in the words of the error body."""
         value_fits = wanted.prev_value in (b"", node.value)
         index_fits = wanted.prev_index in (0, node.modified)
         value_part = b"[" + wanted.prev_value + b" != " + node.value + b"]"
         index_part = b"[%d != %d]" % (wanted.prev_index, node.modified)
         if not value_fits and not index_fits:
-            raise Failure(101, value_part + b" " + index_part, self.index)
-        if not value_fits or not index_fits:
-            raise Failure(101, index_part if value_fits else value_part, self.index)
-        return node
+            return value_part + b" " + index_part
+        return b"" if value_fits and index_fits else index_part if value_fits else value_part
 
     def change(self, action, node, wanted):
         """A new value or deadline; a directory keeps its index, though the event has the new one."""
@@ -272,7 +279,7 @@ class Tree:
 
     def delete(self, path, wanted):
         if path == b"/":
-            raise Failure(107, b"/", self.index)
+            self.refuse(107, b"/")
         node = self.find(path)
         if node.is_dir and not (wanted.dir or wanted.recursive):
             raise Failure(102, path, self.index)
@@ -281,25 +288,32 @@ class Tree:
         return self.remove("delete", node)
 
     def compare_and_delete(self, path, wanted):
-        return self.remove("compareAndDelete", self.compare(path, wanted))
+        if path == b"/":
+            self.refuse(107, b"/")
+        node = self.find(path)
+        if node.is_dir:
+            self.refuse(102, path)
+        if mismatch := self.mismatch(node, wanted):
+            self.refuse(101, mismatch)
+        return self.remove("compareAndDelete", node)
 
     def remove(self, action, node):
         parent = self.find(posixpath.dirname(node.path))
         del parent.children[posixpath.basename(node.path)]
         gone = Node(node.path, node.value, node.created, self.index + 1)
-        return self.publish(action, gone, node, False, {one.path for one in node.walk()})
+        return self.publish(action, gone, node, False, frozenset(one.path for one in node.walk()))
 
     def publish(self, action, node, old, is_refresh, removed=frozenset()):
-        """The event of a write: into the history, to the watchers. `removed`: the paths that are gone."""
+        """The event of a write: into the history, to the watchers."""
         self.index = node.modified
         shown = show(node)
         if removed:
             shown.pop("value", None)
         body = {"action": action, "node": shown} | ({"prevNode": show(old)} if old is not None else {})
-        event = Event(node.modified, node.path, body, bool(removed) and node.is_dir, is_refresh)
+        event = Event(node.modified, node.path, body, removed, is_refresh)
         self.history.append(event)
         for watcher in self.watchers:
-            watcher.offer(event, removed)
+            watcher.offer(event)
         self.watchers = [watcher for watcher in self.watchers if not watcher.done]
         return event
 
@@ -315,7 +329,7 @@ class Tree:
             if event.index < watcher.since or event.is_refresh:
                 continue
             if event.path == watcher.path or (watcher.recursive and below(event.path, watcher.path)) or (
-                    event.removed_dir and below(watcher.path, event.path)):
+                    watcher.path in event.removed):
                 watcher.events.append(event.body)
                 if watcher.done:
                     return
@@ -377,13 +391,12 @@ def read_fields(method, query, content_type, body):
     """All fields of a request, the body's before the query's. A body counts as a form only if it says so."""
     fields = {}
     failure = None
-    if method in ("PUT", "POST") and body:
-        kind = (content_type or "").split(";")[0].strip().lower()
-        if kind == "application/x-www-form-urlencoded":
-            failure = parse_form(body, fields)
-    failure = parse_form(query, fields) or failure if failure is None else (parse_form(query, fields), failure)[1]
-    if failure:
-        raise failure
+    kind = (content_type or "").split(";")[0].strip().lower()
+    if method in ("PUT", "POST") and body and kind == "application/x-www-form-urlencoded":
+        failure = parse_form(body, fields)
+    query_failure = parse_form(query, fields)
+    if failure or query_failure:
+        raise failure or query_failure
     return fields
 
 
@@ -464,7 +477,8 @@ class ModelWatch:
         return {"events": [json.dumps(event).encode() for event in events], "ended": ended, "arrived": time.time()}
 
     def close(self):
-        self.watcher.stream, self.watcher.events = False, [None]  # takes no more
+        if self.watcher is not None:
+            self.watcher.stream, self.watcher.events = False, [None]  # takes no more
 
 
 class Model:
