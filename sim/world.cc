@@ -145,9 +145,9 @@ void World::next_write(std::size_t client) {
   member_->service->write(command, member_->net_loop, [this, client, number](Result<service::Written> written) {
     if (!written || !written->event) return;  // unknown: it may or may not be there after a crash
     Client& writer = clients_[client];
-    if (written->event->index <= highest_index_ && number > 1) {
-      // Indices of acknowledged writes grow in the order of their commits, not of their answers; equal is a repeat.
-      if (written->event->index == writer.index) accuse("two writes have one index");
+    // One client's writes follow each other, so their indices grow.
+    if (written->event->index <= writer.index) {
+      accuse(fmt::format("client {}: index {} after {}", client, written->event->index, writer.index));
     }
     writer.acknowledged = number;
     writer.index = written->event->index;

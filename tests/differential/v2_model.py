@@ -528,9 +528,11 @@ class Model:
         """The key's path and the query, or the answer of a request that does not get that far."""
         raw, _, query = target.encode("latin-1").partition(b"?")
         try:
+            if re.search(rb"[\x00-\x1f\x7f]", raw + query):
+                raise Failure(210, b"a control character")
             path = unescape(raw, False)
         except Failure:
-            return None, None, self._plain(400, b"400 Bad Request", cors=False)
+            return None, None, self._plain(400, b"400 Bad Request", method, cors=False)
         if method == "OPTIONS":
             return None, None, {"status": 200, "headers": list(CORS_HEADERS), "body": b"", "arrived": time.time()}
         if clean(path) != path:
@@ -594,7 +596,7 @@ class Model:
                 "arrived": time.time()}
 
     def _redirect(self, method, path, query):
-        location = urllib.parse.quote(path, safe="/$&+,:;=@!'()*~-._")
+        location = urllib.parse.quote(path, safe="/$&+,:;=@~")
         if not query:
             full = location
         else:
