@@ -1,5 +1,6 @@
 #include "codec/json.h"
 
+#include <array>
 #include <charconv>
 
 namespace etcd::codec {
@@ -29,9 +30,13 @@ std::size_t sequence_bytes(BytesView text) {
   return 0;
 }
 
-constexpr bool plain(unsigned char byte) {
-  return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\' && byte != '<' && byte != '>' && byte != '&';
-}
+/// Which bytes stand for themselves.
+constexpr std::array<bool, 256> kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (int byte = 0x20; byte < 0x80; ++byte) plain[static_cast<std::size_t>(byte)] = true;
+  for (const char special : {'"', '\\', '<', '>', '&'}) plain[static_cast<unsigned char>(special)] = false;
+  return plain;
+}();
 
 template <class Number>
 void append_number(Bytes& out, Number number) {
@@ -48,7 +53,7 @@ void append_json_string(Bytes& out, BytesView text) {
   out.push_back('"');
   while (!text.empty()) {
     std::size_t run = 0;
-    while (run < text.size() && plain(static_cast<unsigned char>(text[run]))) ++run;
+    while (run < text.size() && kPlain[static_cast<unsigned char>(text[run])]) ++run;
     out.append(text.substr(0, run));
     text.remove_prefix(run);
     if (text.empty()) break;

@@ -20,7 +20,10 @@ namespace etcd::net {
 /// Header fields in the order they came or go; names compare without case.
 class Headers {
  public:
-  void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  void add(std::string name, std::string value) {
+    if (fields_.empty()) fields_.reserve(8);  // what most requests and answers have; growing moves every string
+    fields_.emplace_back(std::move(name), std::move(value));
+  }
   /// The first field of that name, or null.
   [[nodiscard]] const std::string* find(std::string_view name) const;
   [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }

@@ -1,0 +1,1 @@
+"""Stock clients of the v2 API in a real session."""
