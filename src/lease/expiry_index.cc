@@ -1,14 +1,31 @@
 #include "lease/expiry_index.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 
 namespace etcd::lease {
 
+namespace {
+
+/// A TTL may be longer than the clock counts; such a node is never due.
+MonotonicTime after(MonotonicTime now, Duration ttl) {
+  constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
+  return ttl.count() > kEnd - now.ns ? MonotonicTime{kEnd} : now + ttl;
+}
+
+/// What is left until `deadline`; a wall clock before 1970 must not make it wrap around.
+Duration left_until(WallTime deadline, WallTime wall) {
+  constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
+  return wall.ns < 0 && deadline.ns > kEnd + wall.ns ? Duration(kEnd) : deadline - wall;
+}
+
+}  // namespace
+
 void ExpiryIndex::set(BytesView path, WallTime deadline, Duration ttl, MonotonicTime now) {
   forget(path);
-  const Node node{deadline, ttl, now + ttl};
+  const Node node{deadline, ttl, after(now, ttl)};
   order_.emplace(node.due, node.deadline, Bytes(path));
   nodes_.emplace(Bytes(path), node);
 }
@@ -32,7 +49,7 @@ void ExpiryIndex::forget_subtree(BytesView directory) {
 void ExpiryIndex::restart(MonotonicTime now, WallTime wall) {
   order_.clear();
   for (auto& [path, node] : nodes_) {
-    node.due = now + std::clamp(node.deadline - wall, Duration::zero(), node.ttl);
+    node.due = after(now, std::clamp(left_until(node.deadline, wall), Duration::zero(), node.ttl));
     order_.emplace(node.due, node.deadline, path);
   }
 }

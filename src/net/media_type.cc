@@ -52,7 +52,7 @@ std::string_view fault_of_type(std::string_view type) {
   std::string_view left = type;
   if (take_token(left).empty()) return "mime: no media type";
   if (left.empty()) return "";
-  if (!left.starts_with('/')) return "mime: expected slash in first token";
+  if (!left.starts_with('/')) return "mime: expected slash after first token";
   left.remove_prefix(1);
   if (take_token(left).empty()) return "mime: expected token after slash";
   return left.empty() ? "" : "mime: unexpected content after media subtype";

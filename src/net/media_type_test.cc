@@ -19,7 +19,7 @@ TEST(MediaType, AsGoReadsIt) {
                          {"text", "text", ""},
                          {"", "", "mime: no media type"},
                          {";a=b", "", "mime: no media type"},
-                         {"text plain", "", "mime: expected slash in first token"},
+                         {"text plain", "", "mime: expected slash after first token"},
                          {"text/", "", "mime: expected token after slash"},
                          {"text/plain x", "", "mime: unexpected content after media subtype"},
                          {"text/plain; charset", "text/plain", "mime: invalid media parameter"},

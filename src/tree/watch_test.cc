@@ -123,6 +123,9 @@ TEST_F(WatchStory, ARefreshWakesNobody) {
   write(Command::SET, "/a", "1");
   write(Command::UPDATE, "/a", "", false, false, true);
   EXPECT_EQ(heard({"/a"}), "set /a=1");
+  // Found by the differential fuzzer: what did not exist is news, refresh or not.
+  write(Command::CREATE, "/b", "", false, false, true);
+  EXPECT_EQ(heard({"/b"}), "create /b=");
 }
 
 TEST_F(WatchStory, WritesOfV3ClientsAreOneEventForEachKey) {

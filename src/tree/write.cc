@@ -82,7 +82,9 @@ class Writer {
   /// Kept beside the revision for whoever watches. The path is told for directories; a file's first record has it as
   /// key.
   void set_cause(Action action, bool dir) {
-    txn_.set_cause({command_.refresh() ? Action::kRefresh : action, dir ? path_ : Bytes()});
+    // A refresh of what is there wakes nobody; what it makes is news all the same.
+    const bool silent = command_.refresh() && action != Action::kCreate;
+    txn_.set_cause({silent ? Action::kRefresh : action, dir ? path_ : Bytes()});
   }
 
   /// Makes the directories above `path_` that are not there. They come after the node itself: sub 0 is the node's.

@@ -5,8 +5,9 @@ import json
 import unittest
 
 from tests.differential import v2_fuzz, v2_model
-from tests.differential.v2_fuzz import Generator, ModelSide, Run
+from tests.differential.v2_fuzz import ModelSide, Run
 from tests.differential.v2_model import Failure, Model, Tree
+from tests.differential.v2_steps import Generator
 
 SEQUENCES, STEPS = 60, 60
 
@@ -104,8 +105,8 @@ class FuzzerTest(unittest.TestCase):
     def test_sequences_are_about_something(self):
         """Every outcome that the API has occurs."""
         run = self.run_until_found(ModelSide("twin"))[1]
-        wanted = ["PUT set", "PUT create", "PUT update", "PUT compareAndSwap", "POST create", "DELETE delete", "GET get",
-                  "DELETE compareAndDelete", "join"]
+        wanted = ["PUT set", "PUT create", "PUT update", "PUT compareAndSwap", "POST create", "DELETE delete",
+                  "DELETE compareAndDelete", "GET get", "join"]
         wanted += [f"PUT {code}" for code in (100, 101, 102, 104, 105, 107, 201, 202, 203, 209, 210, 211, 212)]
         wanted += [f"DELETE {code}" for code in (100, 101, 102, 104, 107, 108)]
         self.assertEqual([name for name in wanted if not run.counts.get(name)], [])
