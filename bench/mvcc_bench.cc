@@ -98,9 +98,10 @@ class World {
       if (number % 20'000 == 19'999) flush();
     }
     flush();
-    std::printf("filled with %llu keys in %.1f s: RssAnon %.0f MB, store uses %.0f MB\n",
-                static_cast<unsigned long long>(key_count()), static_cast<double>((clock_.now() - start).count()) / 1e9,
-                rss_anon_mb(), static_cast<double>(engine_->usage().bytes_in_use) / 1e6);
+    std::fprintf(stderr, "filled with %llu keys in %.1f s: RssAnon %.0f MB, store uses %.0f MB\n",
+                 static_cast<unsigned long long>(key_count()),
+                 static_cast<double>((clock_.now() - start).count()) / 1e9, rss_anon_mb(),
+                 static_cast<double>(engine_->usage().bytes_in_use) / 1e6);
     CHECK(key_of(1).size() == 100, "a key of {} bytes", key_of(1).size());
   }
   ~World() {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/duration_text.h"
 #include "config/values.h"
 #include "config/yaml.h"
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/duration_text.h"
 #include "config/flags.h"
 #include "config/values.h"
 

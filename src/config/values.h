@@ -38,7 +38,4 @@ Result<Duration> parse_duration(std::string_view text);
 /// Seconds with an optional fraction, as 0.4 wrote its time-outs. Errors: "parse error".
 Result<Duration> parse_seconds(std::string_view text);
 
-/// "1h2m3.5s": what parse_duration reads, in the form that Go prints.
-std::string duration_text(Duration duration);
-
 }  // namespace etcd::config

@@ -1,4 +1,5 @@
 #include "config/values.h"
+#include "base/duration_text.h"
 
 #include <gtest/gtest.h>
 

@@ -90,14 +90,6 @@ void close_listed(Bytes& out, const tree::ListedNode& node) {
   out.push_back('}');
 }
 
-/// ".5" for 500 of three digits, nothing for 0.
-Bytes fraction(std::uint64_t part, int digits) {
-  if (part == 0) return {};
-  Bytes text = fmt::format(".{:0{}}", part, digits);
-  text.resize(text.find_last_not_of('0') + 1);
-  return text;
-}
-
 BytesView message_of(tree::Code code) {
   switch (code) {
     case tree::Code::kKeyNotFound: return "Key not found";
@@ -169,23 +161,6 @@ Bytes rfc3339(WallTime time) {
   }
   out.push_back('Z');
   return out;
-}
-
-Bytes go_duration(Duration duration) {
-  constexpr std::uint64_t kSecond = 1'000'000'000;
-  constexpr std::uint64_t kMinute = 60 * kSecond;
-  constexpr std::uint64_t kHour = 60 * kMinute;
-  const auto bits = static_cast<std::uint64_t>(duration.count());
-  const bool negative = duration.count() < 0;
-  const std::uint64_t ns = negative ? 0 - bits : bits;
-  if (ns == 0) return "0s";
-  Bytes out = negative ? "-" : "";
-  if (ns < 1'000) return out + fmt::format("{}ns", ns);
-  if (ns < 1'000'000) return out + fmt::format("{}{}µs", ns / 1'000, fraction(ns % 1'000, 3));
-  if (ns < kSecond) return out + fmt::format("{}{}ms", ns / 1'000'000, fraction(ns % 1'000'000, 6));
-  if (ns >= kHour) out += fmt::format("{}h", ns / kHour);
-  if (ns >= kMinute) out += fmt::format("{}m", ns % kHour / kMinute);
-  return out + fmt::format("{}{}s", ns % kMinute / kSecond, fraction(ns % kSecond, 9));
 }
 
 void append_list(Bytes& out, const std::vector<std::string>& texts) {

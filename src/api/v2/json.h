@@ -26,9 +26,6 @@ void append_refusal(Bytes& out, const tree::Refusal& refusal);
 /// RFC 3339 in UTC with as many digits of the second's fraction as it needs, as Go's RFC3339Nano.
 Bytes rfc3339(WallTime time);
 
-/// "1h2m3.5s", "250ms": the text form of Go's time.Duration.
-Bytes go_duration(Duration duration);
-
 /// `["http://a:1","http://b:2"]`.
 void append_list(Bytes& out, const std::vector<std::string>& texts);
 

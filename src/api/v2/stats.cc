@@ -7,6 +7,7 @@
 
 #include "api/v2/answers.h"
 #include "api/v2/json.h"
+#include "base/duration_text.h"
 #include "codec/json.h"
 #include "net/front.h"
 
@@ -76,7 +77,7 @@ Bytes StatsHandler::self() const {
 
   FlatObject leader_info;
   leader_info.add("leader", leadership.leader == 0 ? Bytes() : fmt::format("{:x}", leadership.leader));
-  leader_info.add("uptime", go_duration(leadership.lasts));
+  leader_info.add("uptime", duration_text(leadership.lasts));
   leader_info.add("startTime", rfc3339(leadership.since));
 
   FlatObject object;

@@ -5,6 +5,7 @@
 #include "api/v2/json.h"
 #include "api/v2/json_body.h"
 #include "api/v2/stats.h"
+#include "base/duration_text.h"
 #include "engine/memory_engine.h"
 #include "io/clock.h"
 #include "mvcc/store.h"
@@ -26,7 +27,7 @@ TEST(GoDuration, AsGoWritesIt) {
                          {1h, "1h0m0s"},
                          {26h + 3min + 4s, "26h3m4s"},
                          {-2s, "-2s"}}) {
-    EXPECT_EQ(go_duration(row.duration), row.text);
+    EXPECT_EQ(duration_text(row.duration), row.text);
   }
 }
 
