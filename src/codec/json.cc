@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <utility>
 
 namespace etcd::codec {
 namespace {
@@ -87,6 +88,16 @@ void append_json_string(Bytes& out, BytesView text) {
     text.remove_prefix(taken);
   }
   out.push_back('"');
+}
+
+void append_json_strings(Bytes& out, const std::vector<std::string>& texts) {
+  out.push_back('[');
+  bool first = true;
+  for (const std::string& text : texts) {
+    if (!std::exchange(first, false)) out.push_back(',');
+    append_json_string(out, text);
+  }
+  out.push_back(']');
 }
 
 void append_json_number(Bytes& out, std::uint64_t number) {

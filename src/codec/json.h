@@ -5,6 +5,8 @@
 //          U+FFFD. RapidJSON does none of the three, hence our own forty lines (docs/decisions/0003).
 #pragma once
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -15,6 +17,9 @@ void append_json_string(Bytes& out, BytesView text);
 
 void append_json_number(Bytes& out, std::uint64_t number);
 void append_json_number(Bytes& out, std::int64_t number);
+
+/// Appends `["http://a:1","http://b:2"]`.
+void append_json_strings(Bytes& out, const std::vector<std::string>& texts);
 
 /// The same bytes with every sequence that is not UTF-8 replaced by U+FFFD, one for each byte, as Go does.
 Bytes to_valid_utf8(BytesView text);

@@ -7,15 +7,6 @@
 namespace etcd::members {
 namespace {
 
-void append_list(Bytes& out, const std::vector<std::string>& texts) {
-  out.push_back('[');
-  for (const std::string& text : texts) {
-    if (out.back() != '[') out.push_back(',');
-    codec::append_json_string(out, text);
-  }
-  out.push_back(']');
-}
-
 std::unexpected<Error> not_a_member(const char* what) {
   return failure(ErrorCode::kInvalidArgument, std::string("member: ") + what);
 }
@@ -47,7 +38,7 @@ Bytes to_json(const Member& member) {
   if (member.peer_urls.empty()) {
     out += "null";
   } else {
-    append_list(out, member.peer_urls);
+    codec::append_json_strings(out, member.peer_urls);
   }
   if (member.learner) out += ",\"isLearner\":true";
   if (!member.name.empty()) {
@@ -56,7 +47,7 @@ Bytes to_json(const Member& member) {
   }
   if (!member.client_urls.empty()) {
     out += ",\"clientURLs\":";
-    append_list(out, member.client_urls);
+    codec::append_json_strings(out, member.client_urls);
   }
   if (member.promote) out += ",\"isPromote\":true";
   out.push_back('}');

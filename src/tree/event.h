@@ -30,7 +30,6 @@ struct Event {
   Node node;
   std::optional<Node> previous;
   bool created = false;    // the answer is 201, not 200
-  bool refresh = false;    // only the deadline moved
   std::int64_t index = 0;  // the revision that did it
   Duration ttl{};          // what the write set; meaningless without a deadline on the node
 

@@ -71,7 +71,6 @@ class Writer {
     Event event;
     event.action = action;
     event.index = txn_.revision();
-    event.refresh = command_.refresh();
     event.ttl = ttl();
     event.node.path = path_;
     event.node.modified_index = txn_.revision();

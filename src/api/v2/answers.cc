@@ -50,4 +50,16 @@ net::Response text_response(Bytes text) {
   return response;
 }
 
+void answer_read(service::Service& service, std::shared_ptr<net::Exchange> exchange, bool quorum,
+                 std::move_only_function<net::Response()> respond) {
+  if (!quorum) {
+    exchange->send(respond());
+    return;
+  }
+  io::Executor& loop = exchange->executor();
+  service.confirm_read(loop, [&service, exchange, respond = std::move(respond)](Result<void> confirmed) mutable {
+    exchange->send(confirmed ? respond() : failure_response(service, confirmed.error()));
+  });
+}
+
 }  // namespace etcd::api::v2

@@ -2,6 +2,9 @@
 //
 // Thread:  any.
 #pragma once
+#include <functional>
+#include <memory>
+
 #include "base/bytes.h"
 #include "net/http.h"
 #include "service/service.h"
@@ -21,5 +24,10 @@ net::Response failure_response(const service::Service& service, const Error& err
 net::Response message_response(int status, BytesView message);
 /// Plain text, without a newline of its own.
 net::Response text_response(Bytes text);
+
+/// Answers a read: at once, or with `quorum` once this member has applied all that is committed. `respond` makes the
+/// answer then, on the exchange's loop.
+void answer_read(service::Service& service, std::shared_ptr<net::Exchange> exchange, bool quorum,
+                 std::move_only_function<net::Response()> respond);
 
 }  // namespace etcd::api::v2

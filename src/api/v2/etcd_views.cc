@@ -174,13 +174,9 @@ void EtcdViews::handle(net::Request request, std::shared_ptr<net::Exchange> exch
     keys_.handle(std::move(request), std::move(exchange));
     return;
   }
-  if (!parsed->quorum) {
-    exchange->send(read_response(service_, *parsed));
-    return;
-  }
-  service_.confirm_read(exchange->executor(), [this, exchange, asked = *std::move(parsed)](Result<void> confirmed) {
-    exchange->send(confirmed ? read_response(service_, asked) : failure_response(service_, confirmed.error()));
-  });
+  const bool quorum = parsed->quorum;
+  answer_read(service_, std::move(exchange), quorum,
+              [this, asked = *std::move(parsed)] { return read_response(service_, asked); });
 }
 
 }  // namespace etcd::api::v2

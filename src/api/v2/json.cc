@@ -163,16 +163,6 @@ Bytes rfc3339(WallTime time) {
   return out;
 }
 
-void append_list(Bytes& out, const std::vector<std::string>& texts) {
-  out.push_back('[');
-  bool first = true;
-  for (const std::string& text : texts) {
-    if (!std::exchange(first, false)) out.push_back(',');
-    append_json_string(out, text);
-  }
-  out.push_back(']');
-}
-
 void append_action(Bytes& out, mvcc::Action action) {
   out += "{\"action\":";
   append_json_string(out, name_of(action));

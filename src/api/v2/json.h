@@ -26,9 +26,6 @@ void append_refusal(Bytes& out, const tree::Refusal& refusal);
 /// RFC 3339 in UTC with as many digits of the second's fraction as it needs, as Go's RFC3339Nano.
 Bytes rfc3339(WallTime time);
 
-/// `["http://a:1","http://b:2"]`.
-void append_list(Bytes& out, const std::vector<std::string>& texts);
-
 /// The HTTP status of an error.
 int status_of(tree::Code code);
 

@@ -84,13 +84,9 @@ void KeysHandler::handle(net::Request request, std::shared_ptr<net::Exchange> ex
     hub_of(exchange->executor()).watch(*parsed, exchange);
     return;
   }
-  if (!parsed->quorum) {
-    exchange->send(read_response(service_, *parsed));
-    return;
-  }
-  service_.confirm_read(exchange->executor(), [this, exchange, request = *std::move(parsed)](Result<void> confirmed) {
-    exchange->send(confirmed ? read_response(service_, request) : failure_response(service_, confirmed.error()));
-  });
+  const bool quorum = parsed->quorum;
+  answer_read(service_, std::move(exchange), quorum,
+              [this, request = *std::move(parsed)] { return read_response(service_, request); });
 }
 
 }  // namespace etcd::api::v2

@@ -34,9 +34,9 @@ void append_member(Bytes& out, const Member& member) {
   out += ",\"name\":";
   codec::append_json_string(out, member.name);
   out += ",\"peerURLs\":";
-  append_list(out, member.peer_urls);
+  codec::append_json_strings(out, member.peer_urls);
   out += ",\"clientURLs\":";
-  append_list(out, member.client_urls);
+  codec::append_json_strings(out, member.client_urls);
   out.push_back('}');
 }
 
