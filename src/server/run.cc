@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <variant>
@@ -12,7 +13,9 @@
 #include "config/check.h"
 #include "io/clock.h"
 #include "server/member.h"
+#include "server/systemd.h"
 #include "telemetry/log.h"
+#include "telemetry/rotating_file.h"
 
 namespace etcd::server {
 namespace {
@@ -34,13 +37,33 @@ telemetry::Logger plain_logger() {
   return telemetry::Logger({}, {telemetry::stderr_sink()}, wall_now);
 }
 
+/// Source: natefinch/lumberjack v2.2: what is 0 or below sets no limit, but for the size, where it stands for 100.
+telemetry::RotationOptions rotation_of(const config::LogRotation& configured) {
+  constexpr std::int64_t kDaysMax = 100'000;  // what a Duration holds
+  constexpr std::int64_t kMegabytesMax = std::int64_t{1} << 40;
+  const std::int64_t megabytes = configured.max_megabytes <= 0 ? 100 : configured.max_megabytes;
+  telemetry::RotationOptions rotation;
+  rotation.bytes_max = static_cast<std::uint64_t>(std::min(megabytes, kMegabytesMax)) << 20;
+  rotation.age_max = std::clamp<std::int64_t>(configured.max_days, 0, kDaysMax) * Duration(24h);
+  rotation.backups_max = static_cast<std::size_t>(std::max<std::int64_t>(configured.max_backups, 0));
+  rotation.local_time = configured.local_time;
+  rotation.compress = configured.compress;
+  return rotation;
+}
+
 Result<telemetry::Logger> make_logger(const config::Options& options) {
   std::vector<std::shared_ptr<telemetry::Sink>> sinks;
   for (const std::string& output : options.log_outputs) {
-    if (output == "default" || output == "stderr" || output == "systemd/journal") {
-      sinks.push_back(telemetry::stderr_sink());  // the journal takes standard error of a service by itself
+    if (output == "default" || output == "stderr") {
+      sinks.push_back(telemetry::stderr_sink());
     } else if (output == "stdout") {
       sinks.push_back(telemetry::stdout_sink());
+    } else if (output == "systemd/journal") {
+      ETCD_TRY(auto sink, journal_sink());
+      sinks.push_back(std::move(sink));
+    } else if (options.enable_log_rotation) {
+      ETCD_TRY(auto sink, telemetry::RotatingFile::open(output, rotation_of(options.log_rotation), wall_now));
+      sinks.push_back(std::move(sink));
     } else {
       ETCD_TRY(auto sink, telemetry::file_sink(output));
       sinks.push_back(std::move(sink));
@@ -83,6 +106,7 @@ int run_member(const config::Run& configured) {
   // A failure later on ends the wait below just as a signal does.
   auto member = Member::start(options, logger, [] { ::kill(::getpid(), SIGTERM); });
   if (!member) return refuse(logger, member.error());
+  notify_ready(logger);
   logger.info("ready to serve client requests",
               {telemetry::field("listen-client-urls", config::join_urls(options.listen_client_urls))});
 
@@ -93,6 +117,7 @@ int run_member(const config::Run& configured) {
     logger.fatal("etcd stops", {telemetry::field("error", fault->message)});
     std::_Exit(1);
   }
+  notify_stopping(logger);
   logger.info("received signal; shutting down",
               {telemetry::field("signal", signal == SIGINT ? "interrupt" : "terminated")});
   (*member)->stop();
