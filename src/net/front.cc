@@ -22,7 +22,7 @@ class CorsExchange final : public Exchange {
     add(response);
     inner_->start(std::move(response));
   }
-  void write(Bytes piece) override { inner_->write(std::move(piece)); }
+  void write(SharedBytes piece) override { inner_->write(std::move(piece)); }
   void finish() override { inner_->finish(); }
   [[nodiscard]] std::size_t unsent_bytes() const override { return inner_->unsent_bytes(); }
   void on_drained(std::function<void()> callback) override { inner_->on_drained(std::move(callback)); }

@@ -9,7 +9,7 @@ class Recorder final : public Exchange {
  public:
   void send(Response response) override { response_ = std::move(response); }
   void start(Response response) override { response_ = std::move(response); }
-  void write(Bytes) override {}
+  void write(SharedBytes) override {}
   void finish() override {}
   [[nodiscard]] std::size_t unsent_bytes() const override { return 0; }
   void on_drained(std::function<void()>) override {}

@@ -62,8 +62,8 @@ class Exchange {
 
   /// Sends the head of a streamed answer at once; `response.body` is its first piece, if any.
   virtual void start(Response response) = 0;
-  /// Sends a further piece at once (an HTTP/1.1 chunk).
-  virtual void write(Bytes piece) = 0;
+  /// Sends a further piece at once (an HTTP/1.1 chunk). A large one is held once, however many clients it goes to.
+  virtual void write(SharedBytes piece) = 0;
   /// Ends a streamed answer.
   virtual void finish() = 0;
   /// Bytes of this answer that the client has not yet taken; a stream's source stops feeding when they grow.

@@ -175,7 +175,7 @@ class Http1Exchange final : public Exchange {
 
   void send(Response response) override;
   void start(Response response) override;
-  void write(Bytes piece) override;
+  void write(SharedBytes piece) override;
   void finish() override;
   [[nodiscard]] std::size_t unsent_bytes() const override;
   void on_drained(std::function<void()> callback) override;
@@ -220,7 +220,7 @@ class Http1Session final : public Session {
   // What the exchange hands on.
   void answer(Response response);
   void start(Response response);
-  void write(Bytes piece);
+  void write(SharedBytes piece);
   void finish();
   [[nodiscard]] std::size_t unsent_bytes() const;
   void dropped();
@@ -243,8 +243,9 @@ class Http1Session final : public Session {
   void dispatch();
 
   void append_head(Bytes& out, const Response& response, Framing framing);
-  void append_piece(Bytes piece);
+  void append_piece(SharedBytes piece);
   void emit(Bytes bytes);
+  void emit_shared(SharedBytes bytes);
   void refuse(int status, std::string_view detail);
   void refuse_parsed(const BeastError& ec);
   void close(bool lingers);
@@ -301,7 +302,7 @@ void Http1Exchange::start(Response response) {
   if (session_ != nullptr) session_->start(std::move(response));
 }
 
-void Http1Exchange::write(Bytes piece) {
+void Http1Exchange::write(SharedBytes piece) {
   if (session_ != nullptr) session_->write(std::move(piece));
 }
 
@@ -594,13 +595,13 @@ void Http1Session::start(Response response) {
   append_head(head, response, framing_);
   emit(std::move(head));
   state_ = State::kStreaming;
-  append_piece(std::move(response.body));
+  append_piece(SharedBytes(std::move(response.body)));
   drain_due_ = true;
   if (shutting_down_) end_stream();
   host_.output_ready();
 }
 
-void Http1Session::write(Bytes piece) {
+void Http1Session::write(SharedBytes piece) {
   CHECK(state_ == State::kStreaming, "write() before start()");
   if (piece.empty()) return;  // an empty chunk would be the end
   append_piece(std::move(piece));
@@ -614,22 +615,22 @@ void Http1Session::finish() {
   complete();
 }
 
-void Http1Session::append_piece(Bytes piece) {
+void Http1Session::append_piece(SharedBytes piece) {
   if (piece.empty()) return;
   switch (framing_) {
     case Framing::kNone: break;
     case Framing::kLength: CHECK(false, "a stream has no length"); break;
-    case Framing::kUntilClose: emit(std::move(piece)); break;
+    case Framing::kUntilClose: emit_shared(std::move(piece)); break;
     case Framing::kChunked: {
       std::string size = fmt::format("{:x}\r\n", piece.size());
       if (piece.size() <= copied_body_bytes_max) {
         size.reserve(size.size() + piece.size() + 2);
-        size += piece;
+        size += piece.view();
         size += "\r\n";
         emit(std::move(size));
       } else {
         emit(std::move(size));
-        emit(std::move(piece));
+        emit_shared(std::move(piece));
         emit("\r\n");
       }
       break;
@@ -684,6 +685,11 @@ void Http1Session::append_head(Bytes& out, const Response& response, Framing fra
 void Http1Session::emit(Bytes bytes) {
   if (output_.empty()) write_since_ = host_.now();
   output_.append(std::move(bytes));
+}
+
+void Http1Session::emit_shared(SharedBytes bytes) {
+  if (output_.empty()) write_since_ = host_.now();
+  output_.append_shared(std::move(bytes));
 }
 
 void Http1Session::refuse(int status, std::string_view detail) {

@@ -395,27 +395,27 @@ TEST(Http1Session, Streams) {
   EXPECT_EQ(wire.feed("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n"),
             head + "Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
   const std::shared_ptr<Exchange> exchange = wire.handler_.kept_[0];
-  exchange->write("");  // would be the end, if it were sent
-  exchange->write(std::string(20, 'x'));
+  exchange->write(SharedBytes(""));  // would be the end, if it were sent
+  exchange->write(SharedBytes(std::string(20, 'x')));
   EXPECT_EQ(exchange->unsent_bytes(), 26u);
   EXPECT_EQ(wire.pump(), "14\r\n" + std::string(20, 'x') + "\r\n");
   EXPECT_EQ(exchange->unsent_bytes(), 0u);
   exchange->finish();
-  exchange->write("ignored");
+  exchange->write(SharedBytes("ignored"));
   EXPECT_EQ(wire.pump(), "0\r\n\r\n");
   EXPECT_EQ(wire.feed("GET /a HTTP/1.1\r\nHost: h\r\n\r\n"), answer("GET /a?|"));
 
   Wire old;
   EXPECT_EQ(old.feed("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
             "HTTP/1.0 200 OK\r\n" + std::string(kDate) + "Connection: close\r\n\r\none");
-  old.handler_.kept_[0]->write("two");
+  old.handler_.kept_[0]->write(SharedBytes("two"));
   old.handler_.kept_[0]->finish();
   EXPECT_EQ(old.pump(), "two");
   EXPECT_TRUE(old.closed());
 
   Wire head_only;
   EXPECT_EQ(head_only.feed("HEAD /stream HTTP/1.1\r\nHost: h\r\n\r\n"), head + "\r\n");
-  head_only.handler_.kept_[0]->write("two");
+  head_only.handler_.kept_[0]->write(SharedBytes("two"));
   head_only.handler_.kept_[0]->finish();
   EXPECT_EQ(head_only.pump(), "");
   EXPECT_EQ(head_only.feed("GET /a HTTP/1.1\r\nHost: h\r\n\r\n"), answer("GET /a?|"));
@@ -427,11 +427,11 @@ TEST(Http1Session, DrainedIsToldAfterEveryWrite) {
   Exchange& exchange = *wire.handler_.kept_[0];
   int drained = 0;
   exchange.on_drained([&exchange, &drained] {
-    if (++drained < 3) exchange.write("more");
+    if (++drained < 3) exchange.write(SharedBytes("more"));
   });
   wire.pump();
   EXPECT_EQ(drained, 0);
-  exchange.write("two");
+  exchange.write(SharedBytes("two"));
   EXPECT_EQ(wire.pump(), "3\r\ntwo\r\n4\r\nmore\r\n4\r\nmore\r\n");
   EXPECT_EQ(drained, 3);
 }
@@ -451,7 +451,7 @@ TEST(Http1Session, AClientThatLeavesIsToldOnce) {
   stream.end();  // nobody reads a stream without being able to say that he leaves
   EXPECT_EQ(told, 1);
   EXPECT_TRUE(stream.closed());
-  stream.handler_.kept_[0]->write("ignored");
+  stream.handler_.kept_[0]->write(SharedBytes("ignored"));
   stream.handler_.kept_[0]->finish();
   stream.session_->client_gone();
   EXPECT_EQ(stream.pump(), "");
@@ -492,7 +492,7 @@ TEST(Http1Session, CallbacksMayHoldTheExchange) {
   wire.handler_.kept_.clear();
   exchange->on_close([exchange] {});
   exchange->on_drained([exchange] { exchange->finish(); });
-  exchange->write("two");
+  exchange->write(SharedBytes("two"));
   exchange.reset();
   EXPECT_FALSE(weak.expired());
   EXPECT_EQ(wire.pump(), "3\r\ntwo\r\n0\r\n\r\n");

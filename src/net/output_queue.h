@@ -1,4 +1,5 @@
-// net/output_queue.h - bytes on their way to the client, in pieces, so that a large value is never copied.
+// net/output_queue.h - bytes on their way to the client, in pieces, so that a large value is never copied, nor held once
+// for each of the clients that it is on its way to.
 //
 // Life:    append()* -> gather() -> send what it shows -> consume() ...
 // Thread:  the connection's net loop only.
@@ -19,11 +20,18 @@ class OutputQueue {
   void append(Bytes bytes) {
     if (bytes.empty()) return;
     size_ += bytes.size();
-    if (!pieces_.empty() && pieces_.back().size() + bytes.size() <= merged_bytes_max) {
-      pieces_.back() += bytes;
+    if (!pieces_.empty() && pieces_.back().shared.empty() &&
+        pieces_.back().own.size() + bytes.size() <= merged_bytes_max) {
+      pieces_.back().own += bytes;
     } else {
-      pieces_.push_back(std::move(bytes));
+      pieces_.push_back({.own = std::move(bytes), .shared = {}});
     }
+  }
+  /// As append(), for bytes that other clients get, too.
+  void append_shared(SharedBytes bytes) {
+    if (bytes.empty()) return;
+    size_ += bytes.size();
+    pieces_.push_back({.own = {}, .shared = std::move(bytes)});
   }
 
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -34,7 +42,7 @@ class OutputQueue {
   std::size_t gather(std::span<BytesView> views) const {
     std::size_t count = 0;
     for (std::size_t index = first_; index < pieces_.size() && count < views.size(); ++index) {
-      BytesView piece = pieces_[index];
+      BytesView piece = pieces_[index].view();
       if (index == first_) piece.remove_prefix(offset_);
       views[count++] = piece;
     }
@@ -46,9 +54,9 @@ class OutputQueue {
     CHECK(count <= size_, "{} bytes of {} left", count, size_);
     size_ -= count;
     offset_ += count;
-    while (first_ < pieces_.size() && offset_ >= pieces_[first_].size()) {
-      offset_ -= pieces_[first_].size();
-      pieces_[first_] = Bytes();
+    while (first_ < pieces_.size() && offset_ >= pieces_[first_].view().size()) {
+      offset_ -= pieces_[first_].view().size();
+      pieces_[first_] = Piece();
       ++first_;
     }
     if (first_ == pieces_.size()) {
@@ -67,10 +75,17 @@ class OutputQueue {
   }
 
  private:
-  static constexpr std::size_t merged_bytes_max = 16 * 1024;
-  static constexpr std::size_t sent_pieces_max = 32;  // so many emptied strings may lie at the front
+  struct Piece {
+    Bytes own;  // empty when shared is not
+    SharedBytes shared;
 
-  std::vector<Bytes> pieces_;
+    [[nodiscard]] BytesView view() const { return shared.empty() ? BytesView(own) : shared.view(); }
+  };
+
+  static constexpr std::size_t merged_bytes_max = 16 * 1024;
+  static constexpr std::size_t sent_pieces_max = 32;  // so many emptied pieces may lie at the front
+
+  std::vector<Piece> pieces_;
   std::size_t first_ = 0;   // the first piece with unsent bytes; invariant: first_ < pieces_.size() unless both are 0
   std::size_t offset_ = 0;  // bytes of it that have left
   std::size_t size_ = 0;    // unsent bytes in all
