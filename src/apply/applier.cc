@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "apply/metrics.h"
 #include "apply/tables.h"
 #include "base/check.h"
 #include "codec/proto/raft.pb.h"
@@ -24,6 +25,17 @@ Bytes encode_applied(Index index, Term term) {
   return out;
 }
 
+Operation operation_of(etcdv2pb::Command::Verb verb) {
+  using etcdv2pb::Command;
+  switch (verb) {
+    case Command::CREATE_IN_ORDER: return Operation::kPost;
+    case Command::DELETE:
+    case Command::COMPARE_AND_DELETE: return Operation::kDelete;
+    case Command::EXPIRE: return Operation::kSync;
+    default: return Operation::kPut;
+  }
+}
+
 std::string entry_name(const CommittedEntry& entry) {
   return fmt::format("log entry {} of term {}", entry.index.value, entry.term.value);
 }
@@ -42,7 +54,9 @@ Applier::Applier(engine::Engine& engine, const io::Clock& clock, io::Executor& a
 Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io::Clock& clock, io::Executor& apply_loop,
                                                io::Executor& store_loop, Listener& listener, ApplierOptions options) {
   std::unique_ptr<Applier> applier(new Applier(engine, clock, apply_loop, store_loop, listener, options));
-  ETCD_TRY(applier->store_, mvcc::Store::open(engine, clock, {.history = kHistoryTable, .meta = kMvccTable}));
+  ETCD_TRY(applier->store_,
+           mvcc::Store::open(engine, clock,
+                             {.history = kHistoryTable, .meta = kMvccTable, .metrics = options.mvcc_metrics}));
   ETCD_TRY(applier->members_,
            members::Table::load(engine,
                                 {.members = kMembersTable, .removed = kMembersRemovedTable, .cluster = kClusterTable}));
@@ -57,6 +71,7 @@ Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io:
     if (!reader.ok()) return failure(ErrorCode::kCorrupt, "table applied: value does not decode");
   }
   applier->load_expiry();
+  applier->expiry_.measure(options.lease_metrics);  // what was there before is not granted again
   applier->durable_ = applier->handed_over_ = applier->applied_;
   return applier;
 }
@@ -66,6 +81,7 @@ Result<std::vector<ConfChange>> Applier::apply(std::span<const CommittedEntry> e
   std::vector<Outcome> outcomes;
   if (dead_) return std::unexpected(*dead_);
   if (stopped_) return conf_changes;
+  if (options_.metrics != nullptr) command_began_ = clock_.now();
   for (const CommittedEntry& entry : entries) {
     if (entry.index <= applied_) {
       // A restart hands over again what the engine had already; raft still wants to hear of its conf changes.
@@ -116,20 +132,40 @@ Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Out
       txn.abort();
     }
     if (options_.stats != nullptr) options_.stats->count_command(command, event);
+    measure(operation_of(command.verb()), event.has_value());
     outcome.result = std::move(event);
   } else if (request.has_cluster_member_attr_set()) {
     const auto& set = request.cluster_member_attr_set();
     members_->set_attributes(
         set.member_id(), set.member_attributes().name(),
         {set.member_attributes().client_urls().begin(), set.member_attributes().client_urls().end()});
+    measure(Operation::kClusterMemberAttrSet, true);
   } else if (request.has_cluster_version_set()) {
     members_->set_cluster_version(request.cluster_version_set().ver());
+    measure(Operation::kClusterVersionSet, true);
+  } else if (request.has_v2_cluster_config()) {
+    const etcdv2pb::ClusterConfigChange& asked = request.v2_cluster_config();
+    members::ClusterConfigChange change;
+    if (asked.has_active_size()) change.active_size = asked.active_size();
+    if (asked.has_remove_delay_s()) change.remove_delay_s = asked.remove_delay_s();
+    if (asked.has_sync_interval_s()) change.sync_interval_s = asked.sync_interval_s();
+    members_->change_config(change);
+    measure(Operation::kPut, true);
   } else {
     return failure(ErrorCode::kUnimplemented,
                    fmt::format("{} holds a command that this version does not know", entry_name(entry)));
   }
   outcomes.push_back(std::move(outcome));
   return {};
+}
+
+void Applier::measure(Operation operation, bool success) {
+  if (options_.metrics == nullptr) return;
+  // The next command begins where this one ends: one look at the clock for each.
+  const MonotonicTime began = std::exchange(command_began_, clock_.now());
+  const Duration took = command_began_ - began;
+  options_.metrics->applied(operation, success, took);
+  if (took > options_.slow_apply) options_.metrics->slow_applies.add();
 }
 
 void Applier::note_expiry(const tree::Event& event) {
@@ -221,7 +257,9 @@ void Applier::hand_over() {
 
 void Applier::commit(std::shared_ptr<engine::Batch> batch, std::int64_t revision, Index index) {
   store_loop_.post([this, batch = std::move(batch), revision, index]() mutable {
+    const MonotonicTime began = options_.metrics != nullptr ? clock_.now() : MonotonicTime{};
     Result<void> result = engine_.commit(*batch);
+    if (options_.metrics != nullptr) options_.metrics->backend_commit.observe(clock_.now() - began);
     apply_loop_.post([this, result = std::move(result), batch = std::move(batch), revision, index]() mutable {
       committed(result, std::move(batch), revision, index);
     });

@@ -34,7 +34,17 @@
 #include "tree/event.h"
 #include "tree/refusal.h"
 
+namespace etcd::mvcc {
+struct Metrics;
+}
+namespace etcd::lease {
+struct Metrics;
+}
+
 namespace etcd::apply {
+
+class Metrics;
+enum class Operation : std::uint8_t;
 
 /// An entry of the Raft log that a quorum has on disk.
 struct CommittedEntry {
@@ -81,6 +91,10 @@ struct ApplierOptions {
   Duration batch_interval = 1s;         // or this long after its first change
   Duration retry = 1s;                  // after kNoSpace
   StoreStats* stats = nullptr;          // counts the v2 commands; null: nobody does. Must outlive the applier
+  Duration slow_apply = 100ms;          // --warning-apply-duration
+  Metrics* metrics = nullptr;           // this and the two below: null, or else must outlive the applier
+  mvcc::Metrics* mvcc_metrics = nullptr;
+  lease::Metrics* lease_metrics = nullptr;
 };
 
 class Applier {
@@ -113,6 +127,8 @@ class Applier {
           Listener& listener, ApplierOptions options);
 
   Result<void> apply_command(const CommittedEntry& entry, std::vector<Outcome>& outcomes);
+  /// Counts the command that has just ended.
+  void measure(Operation operation, bool success);
   ConfChange apply_conf_change(const CommittedEntry& entry);
   Result<void> accept_conf_change(const CommittedEntry& entry);
   void fail(const Error& error);
@@ -138,6 +154,7 @@ class Applier {
   Index applied_;  // invariant: durable_ <= applied_
   Term applied_term_;
   Index durable_;
+  MonotonicTime command_began_;       // for metrics
   std::uint64_t pending_bytes_ = 0;   // of commands applied since the last hand-over
   Index handed_over_;                 // the index of the newest batch that left
   bool in_flight_ = false;            // a batch is at the store loop

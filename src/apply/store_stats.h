@@ -27,6 +27,7 @@ struct StoreStats {
   };
 
   Pair gets;
+  Pair recursive_gets;  // of the above
   Pair sets;
   Pair deletes;
   Pair updates;
@@ -35,6 +36,7 @@ struct StoreStats {
   Pair compare_and_deletes;
   std::atomic<std::uint64_t> expirations = 0;
   std::atomic<std::uint64_t> watchers = 0;  // there are now
+  std::atomic<std::uint64_t> watch_requests = 0;
 
   /// Counts one command that has been applied, as upstream does: some of its refusals count as successes.
   void count_command(const etcdv2pb::Command& command, const tree::Outcome<tree::Event>& outcome);

@@ -2,7 +2,11 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
+#include <system_error>
 #include <utility>
+
+#include "base/check.h"
 
 namespace etcd::codec {
 namespace {
@@ -105,6 +109,15 @@ void append_json_number(Bytes& out, std::uint64_t number) {
 }
 void append_json_number(Bytes& out, std::int64_t number) {
   append_number(out, number);
+}
+void append_json_number(Bytes& out, double number) {
+  const double size = std::abs(number);
+  const bool plain = size == 0 || (size >= 1e-6 && size < 1e21);
+  char digits[48];
+  const auto [end, error] = std::to_chars(digits, digits + sizeof digits, number,
+                                          plain ? std::chars_format::fixed : std::chars_format::scientific);
+  CHECK(error == std::errc(), "a number of more than {} digits", sizeof digits);
+  out.append(digits, end);
 }
 
 Bytes to_valid_utf8(BytesView text) {

@@ -17,6 +17,8 @@ void append_json_string(Bytes& out, BytesView text);
 
 void append_json_number(Bytes& out, std::uint64_t number);
 void append_json_number(Bytes& out, std::int64_t number);
+/// The shortest text that reads back as `number`, as Go writes it; it must be finite.
+void append_json_number(Bytes& out, double number);
 
 /// Appends `["http://a:1","http://b:2"]`.
 void append_json_strings(Bytes& out, const std::vector<std::string>& texts);

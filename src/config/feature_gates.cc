@@ -77,4 +77,15 @@ bool FeatureGates::enabled(std::string_view gate) const {
   return known->by_default;
 }
 
+std::vector<FeatureGates::State> FeatureGates::states() const {
+  const auto stage_of = [](std::string_view group) { return group == kAllAlpha ? "ALPHA" : "BETA"; };
+  std::vector<State> states;
+  for (const std::string_view group : {kAllAlpha, kAllBeta}) {
+    const auto given = given_.find(group);
+    states.push_back({group, stage_of(group), given != given_.end() && given->second});
+  }
+  for (const Gate& gate : kGates) states.push_back({gate.name, stage_of(gate.group), enabled(gate.name)});
+  return states;
+}
+
 }  // namespace etcd::config

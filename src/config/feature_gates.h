@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -19,6 +20,14 @@ class FeatureGates {
 
   /// What was said of this gate, else of its group (AllAlpha, AllBeta), else its default. The gate must exist.
   [[nodiscard]] bool enabled(std::string_view gate) const;
+
+  /// Every gate, and the two groups, for the metrics.
+  struct State {
+    std::string_view name;
+    std::string_view stage;  // "ALPHA" or "BETA"
+    bool on;
+  };
+  [[nodiscard]] std::vector<State> states() const;
 
   friend bool operator==(const FeatureGates&, const FeatureGates&) = default;
 

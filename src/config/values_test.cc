@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/feature_gates.h"
@@ -162,6 +164,22 @@ TEST(FeatureGates, ByNameThenByGroupThenByDefault) {
   ASSERT_TRUE(gates.set("AllBeta=false").has_value());
   EXPECT_FALSE(gates.enabled("FastLeaseKeepAlive"));
   EXPECT_TRUE(gates.enabled("LeaseCheckpoint"));
+}
+
+TEST(FeatureGates, StatesOfAllAndOfTheGroups) {
+  FeatureGates gates;
+  ASSERT_TRUE(gates.set("AllAlpha=true,LeaseCheckpoint=false,FastLeaseKeepAlive=false").has_value());
+  std::map<std::string_view, FeatureGates::State> states;
+  for (const FeatureGates::State& state : gates.states()) states.emplace(state.name, state);
+  EXPECT_EQ(states.size(), 11u);
+  EXPECT_TRUE(states.at("AllAlpha").on);
+  EXPECT_FALSE(states.at("AllBeta").on);
+  EXPECT_TRUE(states.at("PriorityRequest").on);
+  EXPECT_EQ(states.at("PriorityRequest").stage, "ALPHA");
+  EXPECT_FALSE(states.at("LeaseCheckpoint").on);
+  EXPECT_TRUE(states.at("TxnModeWriteWithSharedBuffer").on);
+  EXPECT_EQ(states.at("TxnModeWriteWithSharedBuffer").stage, "BETA");
+  EXPECT_FALSE(states.at("FastLeaseKeepAlive").on);
 }
 
 TEST(FeatureGates, BadTextChangesNothing) {

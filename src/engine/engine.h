@@ -79,6 +79,7 @@ class Snapshot {
 struct Usage {
   std::uint64_t bytes_in_use = 0;  // pages that hold data
   std::uint64_t bytes_file = 0;    // what the file takes on disk
+  std::uint64_t snapshots = 0;     // open now
 };
 
 class Engine {

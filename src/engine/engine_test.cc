@@ -238,6 +238,19 @@ TEST_P(EngineContract, UsageFollowsTheData) {
   EXPECT_LT(engine->usage().bytes_in_use, empty + 200'000);
 }
 
+TEST_P(EngineContract, UsageCountsOpenSnapshots) {
+  const auto engine = home_->open(tables_);
+  EXPECT_EQ(engine->usage().snapshots, 0u);
+  auto first = engine->snapshot();
+  auto second = engine->snapshot();
+  ASSERT_TRUE(first.has_value() && second.has_value());
+  EXPECT_EQ(engine->usage().snapshots, 2u);
+  first->reset();
+  EXPECT_EQ(engine->usage().snapshots, 1u);
+  second->reset();
+  EXPECT_EQ(engine->usage().snapshots, 0u);
+}
+
 TEST_P(EngineContract, ReadersSeeWholeBatchesWhileTheWriterGoesOn) {
   const auto engine = home_->open(tables_);
   std::atomic<bool> done{false};

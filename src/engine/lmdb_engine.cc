@@ -182,6 +182,8 @@ class LmdbEngine final : public Engine {
     struct stat file{};
     mdb_env_get_fd(env_.get(), &fd);
     if (fstat(fd, &file) == 0) usage.bytes_file = static_cast<std::uint64_t>(file.st_blocks) * 512;
+    const std::lock_guard lock(mu_);
+    usage.snapshots = active_;
     return usage;
   }
 

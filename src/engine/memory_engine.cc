@@ -131,6 +131,7 @@ class MemoryEngine final : public Engine {
     Usage usage;
     for (const std::size_t place : places_) usage.bytes_in_use += disk_.tables_[place]->bytes;
     usage.bytes_file = usage.bytes_in_use;
+    usage.snapshots = snapshots_->load(std::memory_order_relaxed);
     return usage;
   }
 
@@ -165,14 +166,20 @@ class MemoryEngine final : public Engine {
   MemoryDisk& disk_;
   std::vector<std::size_t> places_;  // of our tables in the disk's list
   std::optional<Error> dead_;        // guarded by disk_.mu_
+  // Of open snapshots; shared with them, since they may outlive us.
+  std::shared_ptr<std::atomic<std::uint64_t>> snapshots_ = std::make_shared<std::atomic<std::uint64_t>>(0);
 };
 
 class MemoryEngine::MemorySnapshot final : public Snapshot {
  public:
-  explicit MemorySnapshot(std::vector<std::shared_ptr<const MemoryDisk::Table>> tables) : tables_(std::move(tables)) {
+  MemorySnapshot(std::vector<std::shared_ptr<const MemoryDisk::Table>> tables,
+                 std::shared_ptr<std::atomic<std::uint64_t>> open)
+      : tables_(std::move(tables)), open_(std::move(open)) {
+    open_->fetch_add(1, std::memory_order_relaxed);
     for (const auto& table : tables_) table->watched.fetch_add(1, std::memory_order_relaxed);
   }
   ~MemorySnapshot() override {
+    open_->fetch_sub(1, std::memory_order_relaxed);
     for (const auto& table : tables_) table->watched.fetch_sub(1, std::memory_order_release);
   }
   MemorySnapshot(const MemorySnapshot&) = delete;
@@ -213,6 +220,7 @@ class MemoryEngine::MemorySnapshot final : public Snapshot {
 
  private:
   std::vector<std::shared_ptr<const MemoryDisk::Table>> tables_;  // shared with the disk
+  std::shared_ptr<std::atomic<std::uint64_t>> open_;              // shared with the engine, which it may outlive
 };
 
 Result<std::unique_ptr<Snapshot>> MemoryEngine::snapshot() const {
@@ -220,7 +228,7 @@ Result<std::unique_ptr<Snapshot>> MemoryEngine::snapshot() const {
   if (dead_) return std::unexpected(*dead_);
   std::vector<std::shared_ptr<const MemoryDisk::Table>> tables;
   for (const std::size_t place : places_) tables.push_back(disk_.tables_[place]);
-  return std::make_unique<MemorySnapshot>(std::move(tables));
+  return std::make_unique<MemorySnapshot>(std::move(tables), snapshots_);
 }
 
 std::unique_ptr<Engine> open_memory(MemoryDisk& disk, std::span<const std::string> tables) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "lease/metrics.h"
 
 namespace etcd::lease {
 
@@ -24,17 +25,29 @@ Duration left_until(WallTime deadline, WallTime wall) {
 }  // namespace
 
 void ExpiryIndex::set(BytesView path, WallTime deadline, Duration ttl, MonotonicTime now) {
-  forget(path);
+  const bool renewed = erase(path);
   const Node node{deadline, ttl, after(now, ttl)};
   order_.emplace(node.due, node.deadline, Bytes(path));
   nodes_.emplace(Bytes(path), node);
+  if (metrics_ == nullptr) return;
+  if (renewed) {
+    metrics_->renewed.add();
+  } else {
+    metrics_->granted.add();
+    metrics_->ttl.observe(ttl);
+  }
+}
+
+bool ExpiryIndex::erase(BytesView path) {
+  const auto at = nodes_.find(path);
+  if (at == nodes_.end()) return false;
+  order_.erase(Place{at->second.due, at->second.deadline, at->first});
+  nodes_.erase(at);
+  return true;
 }
 
 void ExpiryIndex::forget(BytesView path) {
-  const auto at = nodes_.find(path);
-  if (at == nodes_.end()) return;
-  order_.erase(Place{at->second.due, at->second.deadline, at->first});
-  nodes_.erase(at);
+  if (erase(path) && metrics_ != nullptr) metrics_->revoked.add();
 }
 
 void ExpiryIndex::forget_subtree(BytesView directory) {
@@ -43,6 +56,7 @@ void ExpiryIndex::forget_subtree(BytesView directory) {
   for (auto at = nodes_.lower_bound(prefix); at != nodes_.end() && at->first.starts_with(prefix);) {
     order_.erase(Place{at->second.due, at->second.deadline, at->first});
     at = nodes_.erase(at);
+    if (metrics_ != nullptr) metrics_->revoked.add();
   }
 }
 

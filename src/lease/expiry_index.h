@@ -21,6 +21,8 @@
 
 namespace etcd::lease {
 
+struct Metrics;
+
 /// One node whose time is up, or was handed out as such.
 struct Due {
   Bytes path;
@@ -31,6 +33,9 @@ struct Due {
 
 class ExpiryIndex {
  public:
+  /// Counts what happens from now on; null: nothing. `metrics` must outlive the index.
+  void measure(Metrics* metrics) { metrics_ = metrics; }
+
   /// The node has got this deadline, `ttl` from now; any earlier one is forgotten.
   void set(BytesView path, WallTime deadline, Duration ttl, MonotonicTime now);
   /// The node has no TTL any more, or is gone.
@@ -52,6 +57,9 @@ class ExpiryIndex {
   void check_invariants() const;
 
  private:
+  /// True when the node had a TTL.
+  bool erase(BytesView path);
+
   struct Node {
     WallTime deadline;
     Duration ttl;
@@ -61,6 +69,7 @@ class ExpiryIndex {
 
   absl::btree_map<Bytes, Node, std::less<>> nodes_;  // invariant: one place in order_ for each
   absl::btree_set<Place> order_;
+  Metrics* metrics_ = nullptr;
 };
 
 }  // namespace etcd::lease

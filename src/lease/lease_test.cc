@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 #include "lease/expiry_index.h"
+#include "lease/metrics.h"
 
 namespace etcd::lease {
 namespace {
@@ -43,6 +44,29 @@ TEST(ExpiryIndex, ALaterWriteCounts) {
   index.forget_subtree("/d");
   EXPECT_EQ(index.size(), 2u);
   index.check_invariants();
+}
+
+TEST(ExpiryIndex, CountsWhatHappensOnceItMeasures) {
+  telemetry::Registry registry;
+  Metrics metrics(registry);
+  ExpiryIndex index;
+  const MonotonicTime start{0};
+  index.set("/before", kNoon, 1s, start);
+  index.measure(&metrics);
+  index.set("/d/a", kNoon, 3s, start);
+  index.set("/d/b", kNoon, 100s, start);
+  index.set("/c", kNoon, 1s, start);
+  index.set("/c", kNoon, 50s, start);
+  EXPECT_EQ(metrics.granted.value(), 3u);
+  EXPECT_EQ(metrics.renewed.value(), 1u);
+  EXPECT_EQ(metrics.ttl.count(), 3u);
+  EXPECT_DOUBLE_EQ(metrics.ttl.sum(), 104.0);
+  EXPECT_EQ(metrics.revoked.value(), 0u);
+  index.forget("/c");
+  index.forget("/c");
+  EXPECT_EQ(metrics.revoked.value(), 1u);
+  index.forget_subtree("/d");
+  EXPECT_EQ(metrics.revoked.value(), 3u);
 }
 
 TEST(ExpiryIndex, ANewLeaderGoesByTheDeadlineWithinBounds) {

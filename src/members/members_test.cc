@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/memory_engine.h"
+#include "members/alarms.h"
 #include "members/id.h"
 #include "members/table.h"
 
@@ -32,6 +33,22 @@ TEST(Member, JsonAsGoWritesIt) {
   }
 }
 
+TEST(ClusterConfig, ChangesAreRaisedToTheLeastThatIsAllowed) {
+  const ClusterConfig defaults;
+  EXPECT_EQ(to_json(defaults), R"({"activeSize":9,"removeDelay":1800,"syncInterval":5})");
+  EXPECT_EQ(changed(defaults, {}), defaults);
+  const ClusterConfig some = changed(defaults, {.active_size = 7, .remove_delay_s = {}, .sync_interval_s = 1.5});
+  EXPECT_EQ(to_json(some), R"({"activeSize":7,"removeDelay":1800,"syncInterval":1.5})");
+  const ClusterConfig least = changed(some, {.active_size = -1, .remove_delay_s = 0, .sync_interval_s = 0.5});
+  EXPECT_EQ(to_json(least), R"({"activeSize":3,"removeDelay":2,"syncInterval":1})");
+  for (const ClusterConfig& config : {defaults, some, least}) {
+    EXPECT_EQ(cluster_config_from_json(to_json(config)).value(), config);
+  }
+  for (const char* bad : {"", "[]", "{}", R"({"activeSize":"9","removeDelay":1800,"syncInterval":5})"}) {
+    EXPECT_FALSE(cluster_config_from_json(bad).has_value()) << bad;
+  }
+}
+
 TEST(Table, ChangesAreKeptAndRefusalsChangeNothing) {
   engine::MemoryDisk disk;
   const std::vector<std::string> tables{"members", "members_removed", "cluster"};
@@ -48,6 +65,7 @@ TEST(Table, ChangesAreKeptAndRefusalsChangeNothing) {
     table->set_attributes(7, "one", {"http://b:2"});
     table->set_attributes(9, "nobody", {});
     table->set_cluster_version("3.7.0");
+    table->change_config({.active_size = 5, .remove_delay_s = {}, .sync_interval_s = {}});
     EXPECT_EQ(before->members.at(7).name, "");
     engine::Batch batch;
     table->take_changes(batch);
@@ -63,6 +81,44 @@ TEST(Table, ChangesAreKeptAndRefusalsChangeNothing) {
   EXPECT_EQ(now->members.at(7).name, "one");
   EXPECT_EQ(now->members.at(7).client_urls, std::vector<std::string>{"http://b:2"});
   EXPECT_EQ(now->cluster_version, "3.7.0");
+  EXPECT_EQ(now->config.active_size, 5);
+}
+
+TEST(Alarms, AreRaisedOnceAndKept) {
+  engine::MemoryDisk disk;
+  const std::vector<std::string> tables{"alarms"};
+  {
+    const auto engine = engine::open_memory(disk, tables);
+    const auto alarms = Alarms::load(*engine, 0).value();
+    EXPECT_FALSE(alarms->active(AlarmType::kNoSpace));
+    EXPECT_TRUE(alarms->activate({7, AlarmType::kNoSpace}));
+    EXPECT_FALSE(alarms->activate({7, AlarmType::kNoSpace}));
+    EXPECT_TRUE(alarms->activate({3, AlarmType::kNoSpace}));
+    EXPECT_TRUE(alarms->activate({3, AlarmType::kCorrupt}));
+    EXPECT_TRUE(alarms->deactivate({3, AlarmType::kNoSpace}));
+    EXPECT_FALSE(alarms->deactivate({3, AlarmType::kNoSpace}));
+    EXPECT_TRUE(alarms->active(AlarmType::kNoSpace)) << "7 still has it";
+    engine::Batch batch;
+    alarms->take_changes(batch);
+    ASSERT_TRUE(engine->commit(batch).has_value());
+    engine::Batch again;
+    alarms->take_changes(again);
+    EXPECT_TRUE(again.empty());
+  }
+  const auto engine = engine::open_memory(disk, tables);
+  const auto alarms = Alarms::load(*engine, 0).value();
+  EXPECT_EQ(alarms->all(), (std::vector<Alarm>{{3, AlarmType::kCorrupt}, {7, AlarmType::kNoSpace}}));
+  EXPECT_TRUE(alarms->active(AlarmType::kCorrupt));
+  engine::Batch clear;
+  EXPECT_TRUE(alarms->deactivate({7, AlarmType::kNoSpace}));
+  alarms->take_changes(clear);
+  ASSERT_TRUE(engine->commit(clear).has_value());
+  EXPECT_EQ(Alarms::load(*engine, 0).value()->all(), (std::vector<Alarm>{{3, AlarmType::kCorrupt}}));
+
+  engine::Batch bad;
+  bad.put(0, "x", SharedBytes());
+  ASSERT_TRUE(engine->commit(bad).has_value());
+  EXPECT_EQ(Alarms::load(*engine, 0).error().code, ErrorCode::kCorrupt);
 }
 
 }  // namespace

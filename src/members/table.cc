@@ -12,6 +12,7 @@ namespace etcd::members {
 namespace {
 
 constexpr BytesView kVersionKey = "clusterVersion";
+constexpr BytesView kConfigKey = "sizeControl";
 
 }  // namespace
 
@@ -41,6 +42,15 @@ Result<std::unique_ptr<Table>> Table::load(const engine::Engine& engine, const T
   }));
   ETCD_TRY(const auto version, snapshot->get(options.cluster, kVersionKey));
   if (version) loaded->cluster_version = Bytes(*version);
+  ETCD_TRY(const auto config, snapshot->get(options.cluster, kConfigKey));
+  if (config) {
+    auto decoded = cluster_config_from_json(*config);
+    if (!decoded) {
+      return failure(ErrorCode::kCorrupt,
+                     fmt::format("table cluster, key {}: {}", kConfigKey, decoded.error().message));
+    }
+    loaded->config = *decoded;
+  }
   table->current_ = std::move(loaded);
   return table;
 }
@@ -96,6 +106,11 @@ void Table::set_cluster_version(std::string version) {
   change([&](Membership& next) { next.cluster_version = std::move(version); });
 }
 
+void Table::change_config(const ClusterConfigChange& wanted) {
+  config_dirty_ = true;
+  change([&](Membership& next) { next.config = changed(next.config, wanted); });
+}
+
 std::shared_ptr<const Membership> Table::current() const {
   const std::scoped_lock lock(mu_);
   return current_;
@@ -108,6 +123,9 @@ void Table::take_changes(engine::Batch& batch) {
   dirty_.clear();
   if (std::exchange(version_dirty_, false)) {
     batch.put(options_.cluster, Bytes(kVersionKey), SharedBytes(current_->cluster_version));
+  }
+  if (std::exchange(config_dirty_, false)) {
+    batch.put(options_.cluster, Bytes(kConfigKey), SharedBytes(to_json(current_->config)));
   }
 }
 

@@ -4,7 +4,7 @@
 // Thread:  apply loop only, but for current(): any thread.
 // Owns:    the members in memory. What changed goes into the engine's batch together with the applied index.
 // Format:  tables `members` and `cluster`, keys and values as upstream's buckets: a hex id and the member's JSON; the
-//          cluster's version under `clusterVersion` (docs/formats/store.md).
+//          cluster's version under `clusterVersion`, 0.4's size control under `sizeControl` (docs/formats/store.md).
 #pragma once
 #include <map>
 #include <memory>
@@ -13,6 +13,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "members/cluster_config.h"
 #include "members/member.h"
 
 namespace etcd::members {
@@ -27,6 +28,7 @@ struct Membership {
   std::map<MemberId, Member> members;
   std::set<MemberId> removed;   // ids that may never come back
   std::string cluster_version;  // "3.7.0"; empty until the leader has set it
+  ClusterConfig config;         // 0.4's size control
 };
 
 class Table {
@@ -40,6 +42,7 @@ class Table {
   /// Name and client URLs, as the member itself publishes them after its start. An unknown id is ignored.
   void set_attributes(MemberId id, std::string name, std::vector<std::string> client_urls);
   void set_cluster_version(std::string version);
+  void change_config(const ClusterConfigChange& change);
 
   /// The members now. Shared: readers keep the one they took, the table makes another for each change.
   [[nodiscard]] std::shared_ptr<const Membership> current() const;
@@ -56,6 +59,7 @@ class Table {
   const TableOptions options_;
   std::set<MemberId> dirty_;
   bool version_dirty_ = false;
+  bool config_dirty_ = false;
   mutable std::mutex mu_;                      // guards current_ alone, for the length of a pointer's copy
   std::shared_ptr<const Membership> current_;  // shared with every reader that took it
 };

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "mvcc/history.h"
 #include "mvcc/links.h"
+#include "mvcc/metrics.h"
 #include "mvcc/sort.h"
 
 namespace etcd::mvcc {
@@ -170,6 +171,27 @@ SharedEventBatch Store::events_of_changes() const {
   return batch;
 }
 
+void Store::count_changes() const {
+  if (options_.metrics == nullptr || changes_.empty()) return;
+  std::uint64_t deletes = 0;
+  std::uint64_t transactions = 0;
+  std::uint64_t put_bytes = 0;
+  for (const Change& change : changes_) {
+    const Entry& entry = *change.entry;
+    if (entry.revision().sub == 1) ++transactions;  // its second change makes a command one
+    if (entry.is_tombstone()) {
+      ++deletes;
+    } else {
+      put_bytes += entry.key().size() + entry.value().size();
+    }
+  }
+  Metrics& metrics = *options_.metrics;
+  metrics.puts.add(changes_.size() - deletes);
+  metrics.put_bytes.add(static_cast<double>(put_bytes));
+  if (deletes > 0) metrics.deletes.add(deletes);
+  if (transactions > 0) metrics.transactions.add(transactions);
+}
+
 void Store::publish() {
   CHECK(!in_txn_, "a transaction is open at revision {}", revision_);
   if (changes_.empty() && !tree_changed_ && published_compacted_.load(std::memory_order_relaxed) == scheduled_) return;
@@ -185,6 +207,7 @@ void Store::publish() {
   }
   const SharedEventBatch events = wanting.empty() ? nullptr : events_of_changes();
 
+  count_changes();
   for (const Change& change : changes_) {
     if (change.previous != nullptr) limbo_.retire(change.previous);
   }
@@ -262,6 +285,26 @@ Result<void> Store::compact(std::int64_t revision) {
 Result<CompactionState> Store::compact_slice(engine::Batch& batch, const SliceBudget& budget) {
   CHECK(!in_txn_, "a transaction is open at revision {}", revision_);
   if (finished_ == scheduled_) return CompactionState::kIdle;
+  if (options_.metrics == nullptr) return run_slice(batch, budget);
+  const MonotonicTime began = clock_.now();
+  if (!compaction_began_) compaction_began_ = began;
+  const std::int64_t finished = finished_;
+  const std::uint64_t erased = erased_;
+  Result<CompactionState> state = run_slice(batch, budget);
+  const auto milliseconds_since = [now = clock_.now()](MonotonicTime then) {
+    return std::chrono::duration<double, std::milli>(now - then).count();
+  };
+  Metrics& metrics = *options_.metrics;
+  metrics.compaction_slice_ms.observe(milliseconds_since(began));
+  metrics.compacted_records.add(erased_ - erased);
+  if (finished_ != finished) {
+    metrics.compaction_total_ms.observe(milliseconds_since(*std::exchange(compaction_began_, std::nullopt)));
+    metrics.last_compaction.set(static_cast<double>(clock_.wall().ns / 1'000'000'000));
+  }
+  return state;
+}
+
+Result<CompactionState> Store::run_slice(engine::Batch& batch, const SliceBudget& budget) {
   // Readers learn of it before the first record goes, and so does the disk: the mark travels no later than the deletes.
   publish();
   if (!schedule_taken_) batch.put(options_.meta, Bytes(kScheduledMark), encode_mark(scheduled_));
@@ -305,10 +348,12 @@ Result<bool> Store::walk_history(engine::Batch& batch, const SliceBudget& budget
     // The records of finished_ itself are walked again for the tombstones that were kept then.
     if (at.main > finished_ && !record->links.empty()) {
       batch.erase(options_.history, history_key(decode_links(at, record->links)->front()));
+      ++erased_;
     }
     // A tombstone at exactly the compacted revision stays until the next compaction, as upstream has it.
     if (record->tombstone && at.main < target_) {
       batch.erase(options_.history, history_key(at));
+      ++erased_;
       const Entry* newest = tree_.view().find(record->key());
       if (newest != nullptr && newest->revision() == at) {
         limbo_.retire(tree_.remove(record->key()));

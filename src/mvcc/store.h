@@ -47,9 +47,12 @@
 
 namespace etcd::mvcc {
 
+struct Metrics;
+
 struct StoreOptions {
   engine::TableId history = 0;  // where kHistoryTable stands in the list the engine was opened with
   engine::TableId meta = 1;     // likewise kMetaTable
+  Metrics* metrics = nullptr;   // for the store and its watch groups, which it must outlive; null: nothing is counted
 };
 
 struct PutOptions {
@@ -113,6 +116,8 @@ class Store {
   [[nodiscard]] std::uint64_t tail_bytes() const { return tail_bytes_.load(std::memory_order_relaxed); }
   void add_sink(std::shared_ptr<EventSink> sink);
   void remove_sink(const std::shared_ptr<EventSink>& sink);
+  /// Where watch groups count; null: nowhere.
+  [[nodiscard]] Metrics* metrics() const { return options_.metrics; }
 
   // --- apply loop ---
 
@@ -168,6 +173,8 @@ class Store {
   Result<std::vector<const Entry*>> load_entries(const engine::Snapshot& snapshot) const;
   void publish_state(const State& state);
   [[nodiscard]] SharedEventBatch events_of_changes() const;
+  void count_changes() const;
+  Result<CompactionState> run_slice(engine::Batch& batch, const SliceBudget& budget);
   /// Looks at records from walk_ on. Returns true when the walk went past target_.
   Result<bool> walk_history(engine::Batch& batch, const SliceBudget& budget);
 
@@ -190,9 +197,11 @@ class Store {
 
   std::int64_t scheduled_ = -1;  // invariant: finished_ <= scheduled_ <= revision_
   std::int64_t finished_ = -1;
-  std::int64_t target_ = -1;    // what the running walk compacts to; -1 when none runs
-  Revision walk_;               // the next record it looks at
-  bool schedule_taken_ = true;  // the scheduled mark has gone into a batch
+  std::int64_t target_ = -1;                       // what the running walk compacts to; -1 when none runs
+  Revision walk_;                                  // the next record it looks at
+  bool schedule_taken_ = true;                     // the scheduled mark has gone into a batch
+  std::uint64_t erased_ = 0;                       // records that compaction has deleted
+  std::optional<MonotonicTime> compaction_began_;  // for metrics; nothing when no walk is under way
 
   std::uint64_t number_ = 1;  // of the published state
   std::atomic<const State*> state_{nullptr};

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "mvcc/links.h"
+#include "mvcc/metrics.h"
 
 namespace etcd::mvcc {
 
@@ -65,6 +66,12 @@ WatchGroup::WatchGroup(Store& store, io::Executor& loop, io::Executor& workers, 
 WatchGroup::~WatchGroup() {
   sink_->close();
   store_.remove_sink(sink_);
+  if (Metrics* const metrics = store_.metrics()) {
+    metrics->watchers.add(-static_cast<double>(watchers_.size()));
+    for (const auto& [id, watcher] : watchers_) {
+      if (watcher->phase != Phase::kSynced) metrics->slow_watchers.add(-1);
+    }
+  }
   *alive_ = nullptr;
 }
 
@@ -89,6 +96,10 @@ WatcherId WatchGroup::watch(std::span<const KeyRange> ranges, const WatchOptions
   watcher->phase = Phase::kVictim;  // in no list yet
   const WatcherId id = ++last_id_;
   Watcher& placed = *watchers_.emplace(id, std::move(watcher)).first->second;
+  if (Metrics* const metrics = store_.metrics()) {
+    metrics->watchers.add(1);
+    metrics->slow_watchers.add(1);  // a victim, so far
+  }
   set_phase(id, placed, placed.next_revision > published ? Phase::kSynced : Phase::kUnsynced);
   start_pass();
   return id;
@@ -99,6 +110,10 @@ void WatchGroup::cancel(WatcherId id) {
   if (watcher == nullptr) return;
   set_phase(id, *watcher, Phase::kVictim);
   watchers_.erase(id);
+  if (Metrics* const metrics = store_.metrics()) {
+    metrics->watchers.add(-1);
+    metrics->slow_watchers.add(-1);
+  }
   if (watchers_.empty()) sink_->want(false);
 }
 
@@ -111,6 +126,10 @@ void WatchGroup::resume(WatcherId id) {
 
 void WatchGroup::set_phase(WatcherId id, Watcher& watcher, Phase phase) {
   if (watcher.phase == phase) return;
+  if (Metrics* const metrics = store_.metrics()) {
+    if (watcher.phase == Phase::kSynced) metrics->slow_watchers.add(1);
+    if (phase == Phase::kSynced) metrics->slow_watchers.add(-1);
+  }
   if (watcher.phase == Phase::kSynced) {
     for (const OwnedRange& range : *watcher.ranges) index_.remove(range.view(), id);
   }
@@ -177,6 +196,7 @@ void WatchGroup::offer(std::span<const Event> revision_events) {
 bool WatchGroup::deliver(WatcherId id, std::span<const Event* const> events, std::int64_t through,
                          std::int64_t store_revision) {
   const bool taken = find(id)->receiver->deliver(id, {store_revision, events});
+  if (Metrics* const metrics = store_.metrics(); metrics != nullptr && taken) metrics->events.add(events.size());
   Watcher* watcher = find(id);
   if (watcher == nullptr) return false;
   if (!taken) {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "codec/proto/raft.pb.h"
+#include "replica/metrics.h"
 
 namespace etcd::replica {
 namespace {
@@ -200,6 +201,7 @@ void Replica::expire(MonotonicTime now) {
   for (auto* reads : {&reads_next_, &reads_asked_}) {
     std::erase_if(*reads, [&](Read& read) {
       if (read.deadline > now) return false;
+      if (options_.metrics != nullptr) options_.metrics->slow_read_indexes.add();
       read.done(std::unexpected(timed_out()));
       return true;
     });
@@ -209,14 +211,25 @@ void Replica::expire(MonotonicTime now) {
 
 void Replica::propose(SharedBytes command, std::move_only_function<void(Error)> refused) {
   parts_.loops.replica.dispatch([this, command = std::move(command), refused = std::move(refused)]() mutable {
-    if (stopping_ || dead_) {
-      refused(stopped());
-    } else if (core_->committed() - core_->applied() > options_.unapplied_entries_max) {
-      refused(too_many());
-    } else {
-      propose_now(parts_.clock.now() + options_.request_timeout, std::move(command), std::move(refused));
-    }
+    take_proposal(parts_.clock.now() + options_.request_timeout, {std::move(command), std::move(refused)});
   });
+}
+
+void Replica::propose(std::vector<Proposal> proposals) {
+  parts_.loops.replica.dispatch([this, proposals = std::move(proposals)]() mutable {
+    const MonotonicTime deadline = parts_.clock.now() + options_.request_timeout;
+    for (Proposal& proposal : proposals) take_proposal(deadline, std::move(proposal));
+  });
+}
+
+void Replica::take_proposal(MonotonicTime deadline, Proposal proposal) {
+  if (stopping_ || dead_) {
+    proposal.refused(stopped());
+  } else if (core_->committed() - core_->applied() > options_.unapplied_entries_max) {
+    proposal.refused(too_many());
+  } else {
+    propose_now(deadline, std::move(proposal.command), std::move(proposal.refused));
+  }
 }
 
 void Replica::propose_now(MonotonicTime deadline, SharedBytes command, std::move_only_function<void(Error)> refused) {
@@ -294,6 +307,7 @@ void Replica::take(raft::Ready ready) {
     status_leader_ = leader_;
     parts_.observer.leader_changed(leader_);
     if (leader_ != raft::kNobody) {
+      if (options_.metrics != nullptr) options_.metrics->leader_changes.add();
       for (Held& held : std::exchange(held_, {})) {
         propose_now(held.deadline, std::move(held.command), std::move(held.refused));
       }
@@ -346,7 +360,7 @@ void Replica::append_pending() {
   for (const raft::Message& message : messages) {
     if (const auto written = write(message); !written) return fail(written.error());
   }
-  if (const auto synced = wal_->sync(); !synced) return fail(synced.error());
+  if (const auto synced = sync_wal(); !synced) return fail(synced.error());
   parts_.loops.replica.dispatch([this, messages = std::move(messages)]() mutable { appended(std::move(messages)); });
 }
 
@@ -359,6 +373,17 @@ Result<void> Replica::write(const raft::Message& message) {
   }
   const raft::HardState state{message.term, message.vote, message.commit};
   if (!state.empty()) ETCD_TRY_VOID(wal_->append_state(encode_hard_state(state)));
+  return {};
+}
+
+Result<void> Replica::sync_wal() {
+  if (options_.metrics == nullptr) return wal_->sync();
+  const MonotonicTime began = parts_.clock.now();
+  ETCD_TRY_VOID(wal_->flush());
+  const MonotonicTime written = parts_.clock.now();
+  ETCD_TRY_VOID(wal_->sync());
+  options_.metrics->wal_write.observe(written - began);
+  options_.metrics->wal_sync.observe(parts_.clock.now() - written);
   return {};
 }
 
@@ -469,7 +494,7 @@ void Replica::durable_at(Index index) {
   parts_.loops.disk.post([this, index, keep, record = std::move(record)] {
     if (dead_) return;
     auto done = wal_->append_snapshot(index, record);
-    if (done) done = wal_->sync();
+    if (done) done = sync_wal();
     if (done) done = wal_->release(keep);
     if (!done) fail(done.error());
   });
@@ -491,12 +516,16 @@ void Replica::fail(const Error& error) {
 
 void Replica::refuse_waiting() {
   for (Held& held : std::exchange(held_, {})) held.refused(stopped());
-  for (auto* reads : {&reads_next_, &reads_asked_}) {
-    for (Read& read : std::exchange(*reads, {})) read.done(std::unexpected(stopped()));
-  }
-  for (auto& [index, reads] : std::exchange(reads_confirmed_, {})) {
+  const auto refuse = [this](std::vector<Read> reads) {
+    if (options_.metrics != nullptr) options_.metrics->failed_read_indexes.add(reads.size());
     for (Read& read : reads) read.done(std::unexpected(stopped()));
-  }
+  };
+  for (auto* reads : {&reads_next_, &reads_asked_}) refuse(std::exchange(*reads, {}));
+  for (auto& [index, reads] : std::exchange(reads_confirmed_, {})) refuse(std::move(reads));
+}
+
+void Replica::raft_status(std::move_only_function<void(const raft::Status&)> done) {
+  parts_.loops.replica.post([this, done = std::move(done)]() mutable { done(core_->status()); });
 }
 
 void Replica::stop(std::function<void()> done) {

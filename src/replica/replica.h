@@ -43,6 +43,8 @@
 
 namespace etcd::replica {
 
+struct Metrics;
+
 struct ReplicaOptions {
   Duration heartbeat = 100ms;  // one tick of raft's clock
   int election_ticks = 10;     // --election-timeout / --heartbeat-interval
@@ -54,6 +56,7 @@ struct ReplicaOptions {
   std::uint64_t catchup_entries = 5000;        // kept in the WAL behind a mark, for followers
   wal::LogOptions wal;
   apply::ApplierOptions applier;
+  Metrics* metrics = nullptr;  // null: nothing is counted. Must outlive the replica
 };
 
 /// The loops; all may be one.
@@ -86,6 +89,12 @@ struct Parts {
   Observer& observer;
   telemetry::Logger logger;
   Rng rng;
+};
+
+/// A command for the log, and who is told when raft does not take it.
+struct Proposal {
+  SharedBytes command;
+  std::move_only_function<void(Error)> refused;
 };
 
 /// A state at a moment, for headers, health and metrics.
@@ -126,6 +135,8 @@ class Replica final : private apply::Listener {
   /// replica loop, when raft did not take it. Without a leader it is held for `request_timeout`.
   /// Errors to `refused`: kTooManyRequests, kTimeout, kStopped; texts as upstream's.
   void propose(SharedBytes command, std::move_only_function<void(Error)> refused);
+  /// Puts several into the log, in this order, with one hand-over between the loops.
+  void propose(std::vector<Proposal> proposals);
 
   /// Calls `done`, on the replica loop, once everything that was committed when this was called has been applied here.
   /// Source: Raft thesis 6.4. Reads that come while a round is under way share the next one.
@@ -139,8 +150,12 @@ class Replica final : private apply::Listener {
   /// finds nothing to replay.
   void stop(std::function<void()> done);
 
-  /// Syncs of the WAL so far, for the benches.
+  /// Calls `done`, on the replica loop, with the whole state of the core, for /debug/vars.
+  void raft_status(std::move_only_function<void(const raft::Status&)> done);
+
+  /// Syncs of the WAL so far, for the benches, and bytes written to it.
   [[nodiscard]] std::uint64_t wal_syncs() const { return wal_->syncs(); }
+  [[nodiscard]] std::uint64_t wal_bytes_written() const { return wal_->bytes_written(); }
 
  private:
   struct Held {
@@ -161,6 +176,7 @@ class Replica final : private apply::Listener {
 
   // Replica loop.
   void campaign_alone();
+  void take_proposal(MonotonicTime deadline, Proposal proposal);
   void propose_now(MonotonicTime deadline, SharedBytes command, std::move_only_function<void(Error)> refused);
   void schedule_pump();
   void pump();
@@ -182,6 +198,7 @@ class Replica final : private apply::Listener {
   // Disk loop.
   void append_pending();
   Result<void> write(const raft::Message& message);
+  Result<void> sync_wal();
 
   // Apply loop.
   void apply_pending();

@@ -11,6 +11,7 @@
 #include "io/sim_scheduler.h"
 #include "members/id.h"
 #include "replica/entry_codec.h"
+#include "replica/metrics.h"
 #include "replica/replica.h"
 
 namespace etcd::replica {
@@ -44,8 +45,10 @@ class ReplicaTest : public testing::Test, protected Observer {
         *wal_directory_, *engine_, scheduler_.clock(),  {*loops_[0], *loops_[1], *loops_[2], *loops_[3], nullptr},
         transport_,      *this,    telemetry::Logger(), Rng(1)};
     const members::Member self{.id = 0x77, .name = "one", .peer_urls = {"http://one:2380"}, .client_urls = {}};
-    return restart ? Replica::restart(std::move(parts), {})
-                   : Replica::bootstrap(std::move(parts), {}, {self.id, members::cluster_id({self.id})}, {self});
+    ReplicaOptions options;
+    options.metrics = &metrics_;
+    return restart ? Replica::restart(std::move(parts), options)
+                   : Replica::bootstrap(std::move(parts), options, {self.id, members::cluster_id({self.id})}, {self});
   }
 
   void begin(bool restart) {
@@ -90,6 +93,8 @@ class ReplicaTest : public testing::Test, protected Observer {
   std::unique_ptr<engine::Engine> engine_;
   std::vector<io::Executor*> loops_;
   NoTransport transport_;
+  telemetry::Registry registry_;
+  Metrics metrics_{registry_};
   std::unique_ptr<Replica> replica_;
   std::set<std::uint64_t> applied_ids_;
   std::uint64_t last_id_ = 0;
@@ -113,6 +118,30 @@ TEST_F(ReplicaTest, ProposalsThatComeTogetherShareASync) {
   ASSERT_TRUE(run_until_applied(last));
   EXPECT_LE(replica_->wal_syncs() - before, 10u) << "for 100 writes";
   EXPECT_EQ(replica_->store().view().revision(), 101);
+}
+
+TEST_F(ReplicaTest, EverySyncOfTheLogIsTimed) {
+  begin(false);
+  EXPECT_EQ(metrics_.leader_changes.value(), 1u);
+  const std::uint64_t syncs = replica_->wal_syncs();
+  const std::uint64_t timed = metrics_.wal_sync.count();
+  const std::uint64_t bytes = replica_->wal_bytes_written();
+  ASSERT_TRUE(run_until_applied(set("/a", "1")));
+  EXPECT_GT(replica_->wal_syncs(), syncs);
+  EXPECT_GE(metrics_.wal_sync.count() - timed, replica_->wal_syncs() - syncs);
+  EXPECT_EQ(metrics_.wal_write.count(), metrics_.wal_sync.count());
+  EXPECT_GT(replica_->wal_bytes_written(), bytes);
+}
+
+TEST_F(ReplicaTest, ItsRaftStatusIsToldOnItsLoop) {
+  begin(false);
+  raft::Status status;
+  replica_->raft_status([&status](const raft::Status& now) { status = now; });
+  EXPECT_EQ(status.id, 0u) << "not on this stack";
+  ASSERT_TRUE(scheduler_.run_until([&] { return status.id != 0; }, 10s));
+  EXPECT_EQ(status.id, 0x77u);
+  EXPECT_EQ(status.soft_state.role, raft::Role::kLeader);
+  EXPECT_EQ(status.progress.size(), 1u);
 }
 
 TEST_F(ReplicaTest, AStopSavesEverythingAndARestartReplaysNothing) {

@@ -10,6 +10,8 @@
 #include <thread>
 #include <utility>
 
+#include "api/admin/debug_vars.h"
+#include "api/admin/metrics.h"
 #include "api/v2/cluster_admin.h"
 #include "api/v2/etcd_views.h"
 #include "api/v2/machines.h"
@@ -20,6 +22,7 @@
 #include "engine/lmdb_engine.h"
 #include "io/real_file.h"
 #include "members/id.h"
+#include "server/process.h"
 
 namespace etcd::server {
 namespace {
@@ -88,6 +91,7 @@ Result<void> Member::open() {
   }
   client_front_ = std::make_unique<net::Front>(net::FrontOptions{options_.cors, options_.host_whitelist});
   peer_front_ = std::make_unique<net::Front>(net::FrontOptions{});
+  metrics_front_ = std::make_unique<net::Front>(net::FrontOptions{});
   ETCD_TRY_VOID(bind());
 
   workers_loop_ = std::make_unique<io::ThreadExecutor>("workers");
@@ -105,16 +109,19 @@ Result<void> Member::open() {
                                                 service::ServiceOptions{.cluster = replica_->cluster(),
                                                                         .member = replica_->member(),
                                                                         .request_bytes_max = options_.max_request_bytes,
-                                                                        .timeout = 5s + 2 * election});
+                                                                        .timeout = 5s + 2 * election,
+                                                                        .metrics = &metrics_.service_metrics});
   expirer_ = std::make_unique<duties::Expirer>(replica_->expiry(), clock_, *apply_loop_, [this](SharedBytes command) {
     replica_->propose(std::move(command), [](const Error&) {});
   });
+  metrics_.show(options_, *engine_, *replica_, *service_, store_stats_);
   build_handlers();
   service_->start();
   replica_->start();
   ETCD_TRY_VOID(publish());
   client_server_->start();
   peer_server_->start();
+  metrics_server_->start();
   return {};
 }
 
@@ -140,7 +147,12 @@ Result<void> Member::open_replica() {
   options.snapshot_count = options_.snapshot_count;
   options.catchup_entries = options_.snapshot_catchup_entries;
   options.wal.unsafe_no_fsync = options_.unsafe_no_fsync;
+  options.metrics = &metrics_.replica_metrics;
   options.applier.stats = &store_stats_;
+  options.applier.slow_apply = options_.warning_apply_duration;
+  options.applier.metrics = &metrics_.apply_metrics;
+  options.applier.mvcc_metrics = &metrics_.mvcc_metrics;
+  options.applier.lease_metrics = &metrics_.lease_metrics;
   replica::Parts parts{*wal_directory_, *engine_,
                        clock_,          {*replica_loop_, *disk_loop_, *apply_loop_, *store_loop_, workers_loop_.get()},
                        transport_,      *this,
@@ -164,6 +176,7 @@ Result<void> Member::open_replica() {
     return failure(ErrorCode::kUnimplemented,
                    "this version runs a member alone; clusters of several come with a later one");
   }
+  new_cluster_ = true;
   members::Member self;
   self.name = options_.name;
   self.peer_urls = texts_of(own->second);
@@ -187,8 +200,10 @@ Result<void> Member::bind() {
   for (const auto& loop : net_loops_) loops.push_back(loop.get());
   client_server_ = std::make_unique<net::Server>(loops, *client_front_, server);
   peer_server_ = std::make_unique<net::Server>(loops, *peer_front_, server);
+  metrics_server_ = std::make_unique<net::Server>(loops, *metrics_front_, server);
   ETCD_TRY_VOID(bind(*client_server_, options_.listen_client_urls));
-  return bind(*peer_server_, options_.listen_peer_urls);
+  ETCD_TRY_VOID(bind(*peer_server_, options_.listen_peer_urls));
+  return bind(*metrics_server_, options_.listen_metrics_urls);
 }
 
 Result<void> Member::bind(net::Server& server, const config::UrlList& urls) {
@@ -218,30 +233,22 @@ void Member::build_handlers() {
   for (const auto& loop : net_loops_) loops.push_back(loop.get());
   keys_ = std::make_unique<api::v2::KeysHandler>(*service_, loops, *workers_loop_);
   version_ = std::make_unique<api::admin::VersionHandler>(*service_);
-  health_ = std::make_unique<api::admin::HealthHandler>(*service_);
+  health_ = std::make_unique<api::admin::HealthHandler>(*service_, metrics_.admin_metrics);
   client_front_->route("/v2/keys", *keys_);
   client_front_->route("/v2/keys/", *keys_);
   client_front_->route("/version", *version_);
-  client_front_->route("/health", *health_);
   peer_front_->route("/version", *version_);
   build_views();
+  build_monitoring();
 }
 
 void Member::build_views() {
-  using api::admin::Check;
   const auto add = [this]<class Handler, class... More>(std::in_place_type_t<Handler>, More&&... more) -> Handler& {
     auto handler = std::make_unique<Handler>(*service_, std::forward<More>(more)...);
     Handler& added = *handler;
     views_.push_back(std::move(handler));
     return added;
   };
-  auto& livez = add(std::in_place_type<api::admin::ProbeHandler>, "/livez", std::vector{Check::kSerializableRead});
-  auto& readyz =
-      add(std::in_place_type<api::admin::ProbeHandler>, "/readyz",
-          std::vector{Check::kDataCorruption, Check::kSerializableRead, Check::kLinearizableRead, Check::kNonLearner});
-  for (const char* path : {"/livez", "/livez/"}) client_front_->route(path, livez);
-  for (const char* path : {"/readyz", "/readyz/"}) client_front_->route(path, readyz);
-
   auto& stats = add(std::in_place_type<api::v2::StatsHandler>);
   for (const char* path : {"/v2/stats/store", "/v2/stats/self", "/v2/stats/leader"}) client_front_->route(path, stats);
   auto& member_list = add(std::in_place_type<api::v2::MembersHandler>);
@@ -266,6 +273,35 @@ void Member::build_views() {
   for (const char* path : {"/v2/admin/machines", "/v2/admin/machines/"}) peer_front_->route(path, machines);
 }
 
+void Member::build_monitoring() {
+  using api::admin::Check;
+  auto livez = std::make_unique<api::admin::ProbeHandler>(*service_, metrics_.admin_metrics, "/livez",
+                                                          std::vector{Check::kSerializableRead});
+  auto readyz = std::make_unique<api::admin::ProbeHandler>(
+      *service_, metrics_.admin_metrics, "/readyz",
+      std::vector{Check::kDataCorruption, Check::kSerializableRead, Check::kLinearizableRead, Check::kNonLearner});
+  auto metrics =
+      std::make_unique<api::admin::MetricsHandler>(metrics_.registry, metrics_.admin_metrics, *workers_loop_);
+  auto variables = std::make_unique<api::admin::DebugVarsHandler>(*service_, [] {
+    const HeapFigures heap = read_heap_figures();
+    return api::admin::ProcessVars{.command_line = read_command_line(),
+                                   .descriptor_limit = descriptor_limit(),
+                                   .heap_bytes = heap.bytes,
+                                   .heap_bytes_used = heap.bytes_used};
+  });
+  for (net::Front* front : {client_front_.get(), metrics_front_.get()}) {
+    for (const char* path : {"/livez", "/livez/"}) front->route(path, *livez);
+    for (const char* path : {"/readyz", "/readyz/"}) front->route(path, *readyz);
+    front->route("/health", *health_);
+    front->route("/metrics", *metrics);
+  }
+  client_front_->route("/debug/vars", *variables);
+  views_.push_back(std::move(livez));
+  views_.push_back(std::move(readyz));
+  views_.push_back(std::move(metrics));
+  views_.push_back(std::move(variables));
+}
+
 Result<void> Member::wait_for(const std::function<void(std::move_only_function<void(Result<void>)>)>& call) {
   // A time-out says nothing but that a replay, or an election, takes long.
   for (;;) {
@@ -282,14 +318,33 @@ Result<void> Member::publish() {
   ETCD_TRY_VOID(wait_for([&](auto done) {
     service_->publish(options_.name, texts_of(options_.advertise_client_urls), *workers_loop_, std::move(done));
   }));
+  if (const auto change = first_cluster_config(); new_cluster_ && change != members::ClusterConfigChange{}) {
+    ETCD_TRY_VOID(
+        wait_for([&](auto done) { service_->change_cluster_config(change, *workers_loop_, std::move(done)); }));
+  }
   if (replica_->members().current()->cluster_version == kClusterVersion) return {};
   return wait_for([&](auto done) { service_->set_cluster_version(kClusterVersion, *workers_loop_, std::move(done)); });
+}
+
+members::ClusterConfigChange Member::first_cluster_config() const {
+  const auto seconds = [](const std::optional<Duration>& duration) -> std::optional<double> {
+    if (!duration) return std::nullopt;
+    return std::chrono::duration<double>(*duration).count();
+  };
+  members::ClusterConfigChange change;
+  if (options_.cluster_active_size) {
+    change.active_size = static_cast<std::int64_t>(std::min<std::uint64_t>(*options_.cluster_active_size, INT64_MAX));
+  }
+  change.remove_delay_s = seconds(options_.cluster_remove_delay);
+  change.sync_interval_s = seconds(options_.cluster_sync_interval);
+  return change;
 }
 
 void Member::stop() {
   if (std::exchange(stopped_, true)) return;
   if (client_server_) client_server_->stop(kStopGrace);
   if (peer_server_) peer_server_->stop(kStopGrace);
+  if (metrics_server_) metrics_server_->stop(kStopGrace);
   if (expirer_) expirer_->stop();
   if (replica_ && !fault()) {
     std::promise<void> promise;

@@ -31,6 +31,7 @@
 #include "net/loop.h"
 #include "net/server.h"
 #include "replica/replica.h"
+#include "server/member_metrics.h"
 #include "service/service.h"
 #include "telemetry/log.h"
 
@@ -64,8 +65,12 @@ class Member final : private replica::Observer {
   void build_handlers();
   /// Those that only show something.
   void build_views();
+  /// Those that watch over the member: metrics, probes, variables.
+  void build_monitoring();
   /// Tells the cluster our name, URLs and version, once the log has been replayed.
   Result<void> publish();
+  /// 0.4's size control as the flags of a new cluster's first member have it.
+  [[nodiscard]] members::ClusterConfigChange first_cluster_config() const;
   Result<void> wait_for(const std::function<void(std::move_only_function<void(Result<void>)>)>& call);
   void stop_loops();
 
@@ -77,6 +82,7 @@ class Member final : private replica::Observer {
   const telemetry::Logger logger_;
   const std::function<void()> on_failure_;
   io::RealClock clock_;
+  MemberMetrics metrics_;  // before the rooms that count in it
 
   mutable std::mutex mu_;  // guards the one below
   std::optional<Error> fault_;
@@ -108,8 +114,11 @@ class Member final : private replica::Observer {
   net::NotFoundHandler not_found_;
   std::unique_ptr<net::Front> client_front_;
   std::unique_ptr<net::Front> peer_front_;
+  std::unique_ptr<net::Front> metrics_front_;
   std::unique_ptr<net::Server> client_server_;
   std::unique_ptr<net::Server> peer_server_;
+  std::unique_ptr<net::Server> metrics_server_;  // of --listen-metrics-urls, often of none
+  bool new_cluster_ = false;                     // this start made it
   bool stopped_ = false;
 };
 

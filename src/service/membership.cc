@@ -31,17 +31,6 @@ std::unexpected<Error> later() {
 
 }  // namespace
 
-Bytes to_json(const ClusterConfig& config) {
-  Bytes out = "{\"activeSize\":";
-  codec::append_json_number(out, config.active_size);
-  out += ",\"removeDelay\":";
-  codec::append_json_number(out, config.remove_delay_s);
-  out += ",\"syncInterval\":";
-  codec::append_json_number(out, config.sync_interval_s);
-  out.push_back('}');
-  return out;
-}
-
 Bytes Service::members_json() const {
   const std::shared_ptr<const members::Membership> now = membership();  // shared with the table
   Bytes out = "[";

@@ -5,6 +5,8 @@
 
 #include "codec/proto/raft_internal.pb.h"
 #include "members/id.h"
+#include "service/metrics.h"
+#include "service/raft_status.h"
 #include "tree/path.h"
 
 namespace etcd::service {
@@ -55,7 +57,8 @@ Service::Service(replica::Replica& replica, mvcc::Store& store, members::Table& 
       started_(clock.wall()),
       ids_(options.member, started_),
       leader_since_(started_),
-      leader_since_monotonic_(clock.now()) {}
+      leader_since_monotonic_(clock.now()),
+      waiters_(options.metrics != nullptr ? &options.metrics->proposals_failed : nullptr) {}
 
 void Service::start() {
   arm_timer();
@@ -98,7 +101,24 @@ void Service::send(etcdserverpb::InternalRaftRequest& request, io::Executor& loo
     return;
   }
   waiters_.add(id, clock_.now() + options_.timeout, loop, std::move(answer));
-  replica_.propose(SharedBytes(std::move(bytes)), [this, id](Error error) { waiters_.fail(id, std::move(error)); });
+  replica::Proposal proposal{SharedBytes(std::move(bytes)),
+                             [this, id](Error error) { waiters_.fail(id, std::move(error)); }};
+  {
+    const std::scoped_lock lock(gathered_mu_);
+    gathered_.push_back(std::move(proposal));
+    if (gathered_.size() > 1) return;
+  }
+  // Behind the requests that this turn of the loop has still to read: one sync for all of them, not one for the first.
+  loop.post([this] { propose_gathered(); });
+}
+
+void Service::propose_gathered() {
+  std::vector<replica::Proposal> proposals;
+  {
+    const std::scoped_lock lock(gathered_mu_);
+    proposals.swap(gathered_);
+  }
+  replica_.propose(std::move(proposals));
 }
 
 void Service::write(const etcdv2pb::Command& command, io::Executor& loop,
@@ -135,9 +155,25 @@ void Service::set_cluster_version(const std::string& version, io::Executor& loop
   send(request, loop, without_result(std::move(done)));
 }
 
+void Service::change_cluster_config(const members::ClusterConfigChange& change, io::Executor& loop,
+                                    std::move_only_function<void(Result<void>)> done) {
+  etcdserverpb::InternalRaftRequest request;
+  etcdv2pb::ClusterConfigChange& asked = *request.mutable_v2_cluster_config();
+  if (change.active_size) asked.set_active_size(*change.active_size);
+  if (change.remove_delay_s) asked.set_remove_delay_s(*change.remove_delay_s);
+  if (change.sync_interval_s) asked.set_sync_interval_s(*change.sync_interval_s);
+  send(request, loop, without_result(std::move(done)));
+}
+
 void Service::confirm_read(io::Executor& loop, std::move_only_function<void(Result<void>)> done) {
   replica_.read_index([&loop, done = std::move(done)](Result<void> result) mutable {
     loop.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+  });
+}
+
+void Service::raft_status(io::Executor& loop, std::move_only_function<void(Bytes json)> done) {
+  replica_.raft_status([&loop, done = std::move(done)](const raft::Status& status) mutable {
+    loop.post([done = std::move(done), json = raft_status_json(status)]() mutable { done(std::move(json)); });
   });
 }
 

@@ -19,10 +19,10 @@
 #include "codec/proto/v2.pb.h"
 #include "io/clock.h"
 #include "io/executor.h"
+#include "members/cluster_config.h"
 #include "members/table.h"
 #include "mvcc/store.h"
 #include "replica/replica.h"
-#include "service/cluster_config.h"
 #include "service/request_ids.h"
 #include "service/waiters.h"
 #include "tree/event.h"
@@ -34,11 +34,14 @@ class InternalRaftRequest;
 
 namespace etcd::service {
 
+struct Metrics;
+
 struct ServiceOptions {
   ClusterId cluster = 0;
   MemberId member = 0;
   std::uint64_t request_bytes_max = 1'572'864;  // --max-request-bytes, of the encoded command
   Duration timeout = 7s;                        // 5 s + 2 election time-outs
+  Metrics* metrics = nullptr;                   // null: nothing is counted. Must outlive the service
 };
 
 /// Where in the log an answer stands; X-Raft-Index and X-Raft-Term show it.
@@ -81,9 +84,11 @@ class Service {
   /// When this member started.
   [[nodiscard]] WallTime started() const { return started_; }
   [[nodiscard]] Leadership leadership() const;
-  [[nodiscard]] ClusterConfig cluster_config() const { return {}; }
+  [[nodiscard]] members::ClusterConfig cluster_config() const { return members_.current()->config; }
   /// The members in upstream's JSON form, which peers ask each other for: `[{"id":1,"peerURLs":[...],...}]`.
   [[nodiscard]] Bytes members_json() const;
+  /// Calls `done` on `loop` with what raft knows of itself, in upstream's JSON form (raft_status.h).
+  void raft_status(io::Executor& loop, std::move_only_function<void(Bytes json)> done);
 
   /// Begins to watch the time of those who wait.
   void start();
@@ -98,6 +103,10 @@ class Service {
   /// Tells the members which version the whole cluster speaks; the leader's business.
   void set_cluster_version(const std::string& version, io::Executor& loop,
                            std::move_only_function<void(Result<void>)> done);
+
+  /// Changes 0.4's size control. `done` is called on `loop` when it has been applied here, or has failed.
+  void change_cluster_config(const members::ClusterConfigChange& change, io::Executor& loop,
+                             std::move_only_function<void(Result<void>)> done);
 
   /// Changes to the membership: checked, and then refused with kUnimplemented until clusters of several members are
   /// built (issue 6).
@@ -122,8 +131,9 @@ class Service {
 
  private:
   void arm_timer();
-  /// Gives a command its id and puts it into the log.
+  /// Gives a command its id and puts it into the log, together with those that came in the same turn of `loop`.
   void send(etcdserverpb::InternalRaftRequest& request, io::Executor& loop, Answer answer);
+  void propose_gathered();
 
   replica::Replica& replica_;
   mvcc::Store& store_;
@@ -140,6 +150,8 @@ class Service {
   WallTime leader_since_;
   MonotonicTime leader_since_monotonic_;
   Waiters waiters_;
+  std::mutex gathered_mu_;                   // guards the one below, for the length of a push or a swap
+  std::vector<replica::Proposal> gathered_;  // leave in one batch; not empty: a turn's end is awaited
   std::atomic<bool> closed_ = false;
 };
 

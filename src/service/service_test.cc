@@ -62,6 +62,22 @@ TEST_F(WaitersTest, TimeRunsOutInOrder) {
   EXPECT_EQ(two_, "index 9;");
 }
 
+TEST_F(WaitersTest, FailuresAreCountedWhileTheMemberRuns) {
+  telemetry::Counter failures;
+  Waiters waiters(&failures);
+  for (const std::uint64_t id : {1, 2, 3, 4}) waiters.add(id, {100}, loop_, answer(one_));
+  waiters.deliver({{.request_id = 1, .term = {}, .index = Index{3}, .result = {}}});
+  EXPECT_EQ(failures.value(), 0u);
+  waiters.fail(2, {ErrorCode::kTooManyRequests, "refused"});
+  waiters.fail(2, {ErrorCode::kTimeout, "once more"});
+  EXPECT_EQ(failures.value(), 1u);
+  waiters.fail(3, {ErrorCode::kStopped, "stopped"});
+  EXPECT_EQ(failures.value(), 1u) << "nobody asked in vain: the member ended";
+  waiters.expire({150}, {ErrorCode::kTimeout, "timed out"});
+  EXPECT_EQ(failures.value(), 2u);
+  run();
+}
+
 TEST_F(WaitersTest, AfterTheEndEverybodyIsAnsweredAtOnce) {
   waiters_.add(1, {100}, loop_, answer(one_));
   waiters_.close({ErrorCode::kStopped, "stopped"});

@@ -47,7 +47,10 @@ void Waiters::deliver(std::vector<apply::Outcome> outcomes) {
 }
 
 void Waiters::fail(std::uint64_t id, Error error) {
-  if (auto waiter = take(id)) answer(*std::move(waiter), std::unexpected(std::move(error)));
+  auto waiter = take(id);
+  if (!waiter) return;
+  if (error.code != ErrorCode::kStopped) count_failures(1);
+  answer(*std::move(waiter), std::unexpected(std::move(error)));
 }
 
 void Waiters::expire(MonotonicTime now, const Error& error) {
@@ -63,6 +66,7 @@ void Waiters::expire(MonotonicTime now, const Error& error) {
       deadlines_.pop_front();
     }
   }
+  count_failures(late.size());
   for (Waiter& waiter : late) answer(std::move(waiter), std::unexpected(error));
 }
 

@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "io/executor.h"
+#include "telemetry/metrics.h"
 
 namespace etcd::service {
 
@@ -27,6 +28,9 @@ using Answer = std::move_only_function<void(Result<apply::Outcome>)>;
 
 class Waiters {
  public:
+  /// `failures` counts requests that got an error while the member ran; null: nobody does. Must outlive this.
+  explicit Waiters(telemetry::Counter* failures = nullptr) : failures_(failures) {}
+
   /// Registers a request before it is proposed. `answer` is called once, on `loop`.
   void add(std::uint64_t id, MonotonicTime deadline, io::Executor& loop, Answer answer);
 
@@ -48,8 +52,12 @@ class Waiters {
   };
 
   std::optional<Waiter> take(std::uint64_t id);
+  void count_failures(std::size_t count) {
+    if (failures_ != nullptr && count > 0) failures_->add(count);
+  }
   static void answer(Waiter waiter, Result<apply::Outcome> result);
 
+  telemetry::Counter* const failures_;
   mutable std::mutex mu_;  // guards all below; never held while a callback runs or a loop is posted to
   absl::flat_hash_map<std::uint64_t, Waiter> waiting_;
   std::deque<std::pair<MonotonicTime, std::uint64_t>> deadlines_;  // in order; answered ones stay until they come up

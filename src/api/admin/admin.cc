@@ -49,28 +49,6 @@ bool is_learner(const service::Service& service) {
   return own != membership->members.end() && own->second.learner;
 }
 
-/// `read` is what came of the linearizable read, if there was one.
-net::Response probe_response(const service::Service& service, const std::vector<Check>& checks,
-                             const Result<void>& read, bool verbose) {
-  Bytes lines;
-  bool passed = true;
-  for (const Check check : checks) {
-    Bytes fault;
-    if (check == Check::kLinearizableRead && !read) fault = read.error().message;
-    if (check == Check::kNonLearner && is_learner(service)) fault = "not supported for learner";
-    lines += fault.empty() ? "[+]" : "[-]";
-    lines += name_of(check);
-    lines += fault.empty() ? " ok" : " failed: ";
-    lines += fault;
-    lines += '\n';
-    passed = passed && fault.empty();
-  }
-  if (!passed) return net::text_error(503, lines);
-  net::Response response = net::text_error(200, "ok");
-  if (verbose) response.body.insert(0, lines);
-  return response;
-}
-
 }  // namespace
 
 void VersionHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
@@ -89,6 +67,11 @@ void VersionHandler::handle(net::Request request, std::shared_ptr<net::Exchange>
   exchange->send(json(200, std::move(body)));
 }
 
+void HealthHandler::answer(net::Exchange& exchange, const std::string& reason) {
+  (reason.empty() ? metrics_.health_successes : metrics_.health_failures).add();
+  exchange.send(health(reason));
+}
+
 void HealthHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
   if (request.method != "GET") {
     exchange->send(net::method_not_allowed("GET"));
@@ -97,15 +80,15 @@ void HealthHandler::handle(net::Request request, std::shared_ptr<net::Exchange> 
   const net::Form form = net::parse_form(request.query);
   const std::string* const serializable = form.find("serializable");
   if (serializable != nullptr && *serializable == "true") {
-    exchange->send(health(""));
+    answer(*exchange, "");
     return;
   }
   if (!service_.has_leader()) {
-    exchange->send(health("RAFT NO LEADER"));
+    answer(*exchange, "RAFT NO LEADER");
     return;
   }
-  service_.confirm_read(exchange->executor(), [exchange](Result<void> confirmed) {
-    exchange->send(health(confirmed ? "" : "RANGE ERROR:" + confirmed.error().message));
+  service_.confirm_read(exchange->executor(), [this, exchange](Result<void> confirmed) {
+    answer(*exchange, confirmed ? "" : "RANGE ERROR:" + confirmed.error().message);
   });
 }
 
@@ -130,6 +113,34 @@ std::optional<std::vector<Check>> ProbeHandler::asked(const net::Request& reques
   return found;
 }
 
+void ProbeHandler::count(Check check, bool passed) {
+  const std::string type = path_.substr(1);
+  const std::string name(name_of(check));
+  metrics_.checks.with({type, name}).set(passed ? 1 : 0);
+  metrics_.checks_total.with({type, name, passed ? "success" : "error"}).add();
+}
+
+net::Response ProbeHandler::answer(const std::vector<Check>& checks, const Result<void>& read, bool verbose) {
+  Bytes lines;
+  bool passed = true;
+  for (const Check check : checks) {
+    Bytes fault;
+    if (check == Check::kLinearizableRead && !read) fault = read.error().message;
+    if (check == Check::kNonLearner && is_learner(service_)) fault = "not supported for learner";
+    count(check, fault.empty());
+    lines += fault.empty() ? "[+]" : "[-]";
+    lines += name_of(check);
+    lines += fault.empty() ? " ok" : " failed: ";
+    lines += fault;
+    lines += '\n';
+    passed = passed && fault.empty();
+  }
+  if (!passed) return net::text_error(503, lines);
+  net::Response response = net::text_error(200, "ok");
+  if (verbose) response.body.insert(0, lines);
+  return response;
+}
+
 void ProbeHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
   auto checks = asked(request);
   if (!checks) {
@@ -142,12 +153,12 @@ void ProbeHandler::handle(net::Request request, std::shared_ptr<net::Exchange> e
   }
   const bool verbose = net::parse_form(request.query).find("verbose") != nullptr;
   if (std::find(checks->begin(), checks->end(), Check::kLinearizableRead) == checks->end()) {
-    exchange->send(probe_response(service_, *checks, {}, verbose));
+    exchange->send(answer(*checks, {}, verbose));
     return;
   }
   service_.confirm_read(exchange->executor(),
                         [this, exchange, checks = *std::move(checks), verbose](Result<void> confirmed) {
-                          exchange->send(probe_response(service_, checks, confirmed, verbose));
+                          exchange->send(answer(checks, confirmed, verbose));
                         });
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/admin/metrics.h"
 #include "net/http.h"
 #include "service/service.h"
 
@@ -29,11 +30,15 @@ class VersionHandler final : public net::Handler {
 /// `serializable=true` asks for neither leader nor quorum. `exclude=NAME` passes over an alarm; there are none yet.
 class HealthHandler final : public net::Handler {
  public:
-  explicit HealthHandler(service::Service& service) : service_(service) {}
+  HealthHandler(service::Service& service, Metrics& metrics) : service_(service), metrics_(metrics) {}
   void handle(net::Request request, std::shared_ptr<net::Exchange> exchange) override;
 
  private:
+  /// `reason` is empty when all is well.
+  void answer(net::Exchange& exchange, const std::string& reason);
+
   service::Service& service_;
+  Metrics& metrics_;
 };
 
 enum class Check : std::uint8_t {
@@ -49,8 +54,8 @@ enum class Check : std::uint8_t {
 class ProbeHandler final : public net::Handler {
  public:
   /// `path` is "/livez" or "/readyz".
-  ProbeHandler(service::Service& service, std::string path, std::vector<Check> checks)
-      : service_(service), path_(std::move(path)), checks_(std::move(checks)) {}
+  ProbeHandler(service::Service& service, Metrics& metrics, std::string path, std::vector<Check> checks)
+      : service_(service), metrics_(metrics), path_(std::move(path)), checks_(std::move(checks)) {}
 
   /// `request.path` is the path, or begins with it and a slash.
   void handle(net::Request request, std::shared_ptr<net::Exchange> exchange) override;
@@ -58,8 +63,13 @@ class ProbeHandler final : public net::Handler {
  private:
   /// The checks that a request asks for; nothing when its path names none of ours.
   [[nodiscard]] std::optional<std::vector<Check>> asked(const net::Request& request) const;
+  /// `read` is what came of the linearizable read, if there was one.
+  net::Response answer(const std::vector<Check>& checks, const Result<void>& read, bool verbose);
+  /// Counts one check that was made.
+  void count(Check check, bool passed);
 
   service::Service& service_;
+  Metrics& metrics_;
   const std::string path_;
   const std::vector<Check> checks_;
 };

@@ -48,18 +48,31 @@ Bytes machine_json(const Member& member, bool leads) {
 
 }  // namespace
 
-net::Response ClusterConfigHandler::answer(const net::Request& request) const {
-  const service::ClusterConfig config = service_.cluster_config();
-  if (request.method == "GET") return json_line(service::to_json(config));
-  if (request.method != "PUT") return not_found();
-  const auto changed = changed_config(config, request.body);
-  if (!changed) return net::text_error(500, changed.error().message);
-  if (*changed != config) return message_response(501, "changes of the configuration come with a later version");
-  return json_line(service::to_json(config));
+void ClusterConfigHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
+  if (request.method == "GET") {
+    exchange->send(json_line(members::to_json(service_.cluster_config())));
+  } else if (request.method == "PUT") {
+    change(request, std::move(exchange));
+  } else {
+    exchange->send(not_found());
+  }
 }
 
-void ClusterConfigHandler::handle(net::Request request, std::shared_ptr<net::Exchange> exchange) {
-  exchange->send(answer(request));
+void ClusterConfigHandler::change(const net::Request& request, std::shared_ptr<net::Exchange> exchange) {
+  const auto wanted = config_change_of(request.body);
+  if (!wanted) {
+    exchange->send(net::text_error(500, wanted.error().message));
+    return;
+  }
+  const members::ClusterConfig now = service_.cluster_config();
+  if (members::changed(now, *wanted) == now) {
+    exchange->send(json_line(members::to_json(now)));
+    return;
+  }
+  service_.change_cluster_config(*wanted, exchange->executor(), [this, exchange](const Result<void>& done) {
+    exchange->send(done ? json_line(members::to_json(service_.cluster_config()))
+                        : net::text_error(500, done.error().message));
+  });
 }
 
 net::Response ClusterMachinesHandler::answer(const net::Request& request) const {

@@ -11,15 +11,14 @@
 
 namespace etcd::api::v2 {
 
-/// GET shows the cluster's size control. PUT answers as long as nothing changes; a change is 501 until that is
-/// replicated state.
+/// GET shows the cluster's size control. PUT changes the numbers that it names, through the log, and answers with all.
 class ClusterConfigHandler final : public net::Handler {
  public:
   explicit ClusterConfigHandler(service::Service& service) : service_(service) {}
   void handle(net::Request request, std::shared_ptr<net::Exchange> exchange) override;
 
  private:
-  [[nodiscard]] net::Response answer(const net::Request& request) const;
+  void change(const net::Request& request, std::shared_ptr<net::Exchange> exchange);
 
   service::Service& service_;
 };

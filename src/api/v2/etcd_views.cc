@@ -79,9 +79,9 @@ net::Response read_response(const service::Service& service, const KeyRequest& r
 
 }  // namespace
 
-EtcdNodes::EtcdNodes(const members::Membership& membership, const service::ClusterConfig& config) {
+EtcdNodes::EtcdNodes(const members::Membership& membership, const members::ClusterConfig& config) {
   add(kRoot, "", true);
-  add(kConfig, service::to_json(config), false);
+  add(kConfig, members::to_json(config), false);
   add(kMachines, "", true);
   for (const auto& [id, member] : membership.members) {
     Bytes path = Bytes(kMachines) + "/" + member.name;

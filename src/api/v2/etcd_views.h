@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "members/cluster_config.h"
+#include "members/table.h"
 #include "mvcc/entry.h"
 #include "mvcc/view.h"
 #include "net/http.h"
-#include "service/cluster_config.h"
 #include "service/service.h"
 #include "tree/read.h"
 #include "tree/refusal.h"
@@ -24,7 +25,7 @@ namespace etcd::api::v2 {
 /// The nodes of the views, at one moment.
 class EtcdNodes {
  public:
-  EtcdNodes(const members::Membership& membership, const service::ClusterConfig& config);
+  EtcdNodes(const members::Membership& membership, const members::ClusterConfig& config);
 
   /// Whether a clean path is one of the views, or below one: nothing of the keyspace is shown there.
   static bool own(BytesView path);

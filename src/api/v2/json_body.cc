@@ -70,21 +70,22 @@ Result<std::vector<std::string>> peer_urls_of(BytesView body) {
   return urls;
 }
 
-Result<service::ClusterConfig> changed_config(service::ClusterConfig config, BytesView body) {
+Result<members::ClusterConfigChange> config_change_of(BytesView body) {
+  members::ClusterConfigChange change;
   rapidjson::Document document;
   ETCD_TRY_VOID(parse<kFirstValue>(document, body, body.empty() ? "EOF" : "unexpected EOF"));
-  if (document.IsNull()) return config;
+  if (document.IsNull()) return change;
   if (!document.IsObject()) return unfit(document, "map[string]interface {}");
   for (auto field = document.MemberBegin(); field != document.MemberEnd(); ++field) {
     if (!field->value.IsNumber()) continue;
     constexpr double kMax = 1e15;  // what is larger would not be a whole number any more
-    const auto number = static_cast<std::int64_t>(std::clamp(field->value.GetDouble(), -kMax, kMax));
+    const double number = std::clamp(field->value.GetDouble(), -kMax, kMax);
     const BytesView name = text_of(field->name);
-    if (name == "activeSize") config.active_size = number;
-    if (name == "removeDelay") config.remove_delay_s = number;
-    if (name == "syncInterval") config.sync_interval_s = number;
+    if (name == "activeSize") change.active_size = static_cast<std::int64_t>(number);
+    if (name == "removeDelay") change.remove_delay_s = number;
+    if (name == "syncInterval") change.sync_interval_s = number;
   }
-  return config;
+  return change;
 }
 
 }  // namespace etcd::api::v2

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "service/cluster_config.h"
+#include "members/cluster_config.h"
 
 namespace etcd::api::v2 {
 
@@ -17,8 +17,8 @@ namespace etcd::api::v2 {
 /// Source: Go's encoding/json on etcd v2.3.8 etcdserver/etcdhttp/httptypes/member.go.
 Result<std::vector<std::string>> peer_urls_of(BytesView body);
 
-/// `config` with the fields that `body` has. Those that are no numbers, and unknown ones, are passed over.
+/// The change that `body` asks for. Fields that are no numbers, and unknown ones, are passed over.
 /// Source: etcd v0.4.6 server/peer_server_handlers.go (setClusterConfigHttpHandler).
-Result<service::ClusterConfig> changed_config(service::ClusterConfig config, BytesView body);
+Result<members::ClusterConfigChange> config_change_of(BytesView body);
 
 }  // namespace etcd::api::v2

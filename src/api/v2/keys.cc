@@ -24,6 +24,7 @@ net::Response read_response(const service::Service& service, const KeyRequest& r
   const mvcc::View view = service.view();
   const auto listing = tree::read(view, request.path, {.recursive = request.recursive}, view.revision());
   service.stats().gets.count(listing.has_value());
+  if (request.recursive) service.stats().recursive_gets.count(listing.has_value());
   if (!listing) return refusal_response(service, listing.error());
   net::Response response = json_response(service, 200, view.revision());
   add_place(response, service.place());
@@ -81,6 +82,7 @@ void KeysHandler::handle(net::Request request, std::shared_ptr<net::Exchange> ex
   }
   // A quorum read answers at once, whatever else is asked for.
   if (parsed->wait && !parsed->quorum) {
+    service_.stats().watch_requests.fetch_add(1, std::memory_order_relaxed);
     hub_of(exchange->executor()).watch(*parsed, exchange);
     return;
   }

@@ -62,13 +62,12 @@ TEST(JsonBody, PeerUrls) {
 }
 
 TEST(JsonBody, AConfigTakesTheNumbersThatItKnows) {
-  const service::ClusterConfig defaults;
-  const auto changed = changed_config(defaults, R"({"activeSize":7.9,"removeDelay":"5","promoteDelay":5} and more)");
-  EXPECT_EQ(changed.value(), (service::ClusterConfig{.active_size = 7}));
-  EXPECT_EQ(changed_config(defaults, "{}").value(), defaults);
-  EXPECT_EQ(service::to_json(defaults), R"({"activeSize":9,"removeDelay":1800,"syncInterval":5})");
-  EXPECT_EQ(changed_config(defaults, R"({"activeSize":)").error().message, "unexpected EOF");
-  EXPECT_EQ(changed_config(defaults, "[1]").error().message,
+  const auto change =
+      config_change_of(R"({"activeSize":7.9,"removeDelay":"5","syncInterval":1.5,"promoteDelay":5} and more)");
+  EXPECT_EQ(change.value(), (members::ClusterConfigChange{.active_size = 7, .sync_interval_s = 1.5}));
+  EXPECT_EQ(config_change_of("{}").value(), members::ClusterConfigChange{});
+  EXPECT_EQ(config_change_of(R"({"activeSize":)").error().message, "unexpected EOF");
+  EXPECT_EQ(config_change_of("[1]").error().message,
             "json: cannot unmarshal array into Go value of type map[string]interface {}");
 }
 

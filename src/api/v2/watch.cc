@@ -13,6 +13,7 @@ namespace etcd::api::v2 {
 namespace {
 
 constexpr std::size_t kUnsentBytesMax = 256 * 1024;  // a stream with more than this on its way gets nothing further
+constexpr std::size_t kEncodedMax = 16;              // paths whose watchers share lines; past that each has its own
 
 }  // namespace
 
@@ -55,17 +56,7 @@ bool WatchHub::deliver(mvcc::WatcherId watcher, const mvcc::WatchDelivery& deliv
   if (at == watches_.end()) return true;
   Watch& watch = *at->second;
   if (watch.exchange->unsent_bytes() > kUnsentBytesMax) return false;
-  const auto marker_before = [&](BytesView directory, std::int64_t revision) -> mvcc::EntryRef {
-    // Compacted, or not readable: the event then shows the directory without its indices.
-    auto marker = service_.view().get(tree::marker_of(directory), revision - 1);
-    return marker ? *std::move(marker) : mvcc::EntryRef();
-  };
-  const std::vector<tree::Event> events = tree::watch_events(watch.watched, delivery.events, marker_before);
-  const WallTime now = service_.clock().wall();
-  for (const tree::Event& event : events) {
-    Bytes line;
-    append_event(line, event, now);
-    line.push_back('\n');
+  for (SharedBytes& line : lines_of(watch.watched, delivery)) {
     watch.exchange->write(std::move(line));
     if (!watch.stream) {
       watch.exchange->finish();
@@ -74,6 +65,51 @@ bool WatchHub::deliver(mvcc::WatcherId watcher, const mvcc::WatchDelivery& deliv
     }
   }
   return true;
+}
+
+std::vector<SharedBytes> WatchHub::lines_of(const tree::Watched& watched, const mvcc::WatchDelivery& delivery) {
+  const std::int64_t revision = delivery.events.front()->revision();
+  // What is read from history goes to one watcher, and hidden nodes are shown in what is older than the watcher.
+  const bool live = delivery.events.back()->revision() == revision && revision > watched.registered;
+  if (!live) return encode(watched, delivery);
+  if (revision != encoded_revision_) {
+    encoded_.clear();
+    encoded_revision_ = revision;
+  }
+  const auto known = std::ranges::find_if(encoded_, [&](const Encoded& one) {
+    return one.path == watched.path && one.recursive == watched.recursive && one.records == delivery.events.size();
+  });
+  if (known != encoded_.end()) return known->lines;
+  std::vector<SharedBytes> lines = encode(watched, delivery);
+  if (encoded_.size() < kEncodedMax) {
+    encoded_.push_back({watched.path, watched.recursive, delivery.events.size(), lines});
+    if (!sweep_posted_) {
+      sweep_posted_ = true;
+      loop_.post([this, alive = std::weak_ptr(alive_)] {
+        if (alive.expired()) return;
+        sweep_posted_ = false;
+        encoded_.clear();
+      });
+    }
+  }
+  return lines;
+}
+
+std::vector<SharedBytes> WatchHub::encode(const tree::Watched& watched, const mvcc::WatchDelivery& delivery) {
+  const auto marker_before = [&](BytesView directory, std::int64_t revision) -> mvcc::EntryRef {
+    // Compacted, or not readable: the event then shows the directory without its indices.
+    auto marker = service_.view().get(tree::marker_of(directory), revision - 1);
+    return marker ? *std::move(marker) : mvcc::EntryRef();
+  };
+  const WallTime now = service_.clock().wall();
+  std::vector<SharedBytes> lines;
+  for (const tree::Event& event : tree::watch_events(watched, delivery.events, marker_before)) {
+    Bytes line;
+    append_event(line, event, now);
+    line.push_back('\n');
+    lines.emplace_back(std::move(line));
+  }
+  return lines;
 }
 
 void WatchHub::compacted(mvcc::WatcherId watcher, std::int64_t) {

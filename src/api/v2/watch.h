@@ -4,12 +4,14 @@
 // Thread:  the loop only.
 // Owns:    what each watch needs to answer. Borrows service, loop and workers, which must outlive it.
 //
+// An event is found and encoded once for all that watch the same path, and its bytes are held once.
 // The head leaves at once, with the index of that moment. A long poll answers one event and ends; a stream goes on. A
 // stream whose client does not read is a cursor on the revision log (mvcc/watch.h), never a queue.
 #pragma once
 #include <absl/container/flat_hash_map.h>
 
 #include <memory>
+#include <vector>
 
 #include "api/v2/key_request.h"
 #include "mvcc/watch.h"
@@ -40,7 +42,18 @@ class WatchHub final : private mvcc::WatchReceiver {
     std::shared_ptr<net::Exchange> exchange;
   };
 
+  /// The newest revision's lines as watchers of one path see them.
+  struct Encoded {
+    Bytes path;
+    bool recursive;
+    std::size_t records;  // of the revision, in this watcher's keys
+    std::vector<SharedBytes> lines;
+  };
+
   bool deliver(mvcc::WatcherId watcher, const mvcc::WatchDelivery& delivery) override;
+  /// The lines of `delivery` for a watcher, each an event.
+  std::vector<SharedBytes> lines_of(const tree::Watched& watched, const mvcc::WatchDelivery& delivery);
+  std::vector<SharedBytes> encode(const tree::Watched& watched, const mvcc::WatchDelivery& delivery);
   void compacted(mvcc::WatcherId watcher, std::int64_t compacted_revision) override;
   void failed(mvcc::WatcherId watcher, const Error& error) override;
   void end(mvcc::WatcherId watcher);
@@ -49,6 +62,10 @@ class WatchHub final : private mvcc::WatchReceiver {
   io::Executor& loop_;
   mvcc::WatchGroup group_;
   absl::flat_hash_map<mvcc::WatcherId, std::unique_ptr<Watch>> watches_;
+  std::int64_t encoded_revision_ = 0;  // what encoded_ is of
+  std::vector<Encoded> encoded_;       // for the tasks of this turn of the loop; a few, so a list does
+  bool sweep_posted_ = false;          // encoded_ will be emptied, so that no value stays longer than it is needed
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tells the sweep whether there still is a hub
 };
 
 }  // namespace etcd::api::v2
