@@ -11,6 +11,7 @@ std::optional<std::string> live(std::uint64_t seed, const WorldOptions& options,
       case 1: world.lose_power_after(rng.below(20)); break;  // perhaps while it starts
       default: world.lose_power_after(rng.below(300)); break;
     }
+    if (rng.chance(1, 5)) world.fill_disk(rng.below(40'000));
     if (rng.chance(1, 5)) world.fill_engine(static_cast<int>(rng.below(4)));
     if (rng.chance(1, 5)) world.scheduler().jump_wall(std::chrono::hours(rng.below(2000)) - 1000h);
     if (world.start()) {
@@ -21,7 +22,9 @@ std::optional<std::string> live(std::uint64_t seed, const WorldOptions& options,
       }
     }
     world.crash();
+    world.widen_disk();
   }
+  world.widen_disk();
   if (!world.verdict() && world.start()) world.crash();
   if (acknowledged != nullptr) *acknowledged += world.acknowledged();
   return world.verdict();

@@ -75,7 +75,8 @@ bool World::start() {
                       : replica::Replica::bootstrap(std::move(parts), options,
                                                     {self.id, members::cluster_id({self.id})}, {self});
   if (!made) {
-    if (disk_.powered()) accuse("the member does not start: " + made.error().message);
+    const bool for_room = disk_is_small_ && made.error().code == ErrorCode::kNoSpace;
+    if (disk_.powered() && !for_room) accuse("the member does not start: " + made.error().message);
     return false;
   }
   member.replica = *std::move(made);
@@ -94,6 +95,7 @@ bool World::start() {
     return false;
   }
   judge();
+  member.service->propose_alarm(members::AlarmType::kNoSpace, false);
   return true;
 }
 
@@ -135,7 +137,22 @@ void World::run(int writes) {
   if (!broken_ && disk_.powered() && acknowledged_ < goal) accuse("the member takes no more writes");
 }
 
+void World::disturb() {
+  service::Service& service = *member_->service;
+  if (rng_.chance(1, 20)) {
+    const auto back = static_cast<std::int64_t>(rng_.below(60));
+    service.propose_compaction(std::max<std::int64_t>(service.view().revision() - back, 1));
+  }
+  if (rng_.chance(1, 100)) {
+    service.propose_alarm(members::AlarmType::kNoSpace, true);
+    // Sooner or later, and also when a crash has come between: start() clears what it finds.
+    member_->net_loop.post_at(scheduler_.clock().now() + 300ms,
+                              [&service] { service.propose_alarm(members::AlarmType::kNoSpace, false); });
+  }
+}
+
 void World::next_write(std::size_t client) {
+  disturb();
   Client& state = clients_[client];
   etcdv2pb::Command command;
   command.set_verb(etcdv2pb::Command::SET);
@@ -143,6 +160,10 @@ void World::next_write(std::size_t client) {
   const std::uint64_t number = ++state.attempted;
   command.set_value(fmt::format("{} {}", number, Bytes(rng_.below(600), 'v')));
   member_->service->write(command, member_->net_loop, [this, client, number](Result<service::Written> written) {
+    if (!written && written.error().code == ErrorCode::kNoSpace) {
+      member_->net_loop.post_at(scheduler_.clock().now() + 50ms, [this, client] { next_write(client); });
+      return;
+    }
     if (!written || !written->event) return;  // unknown: it may or may not be there after a crash
     Client& writer = clients_[client];
     // One client's writes follow each other, so their indices grow.
@@ -182,6 +203,7 @@ void World::applied(std::vector<apply::Outcome> outcomes) {
 
 void World::failed(const Error& error) {
   broken_ = true;
+  if (disk_is_small_ && error.code == ErrorCode::kNoSpace) return;
   if (disk_.powered()) accuse("the member failed on a disk that did not: " + error.message);
 }
 

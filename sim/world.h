@@ -6,7 +6,7 @@
 //
 // Each client owns one key and writes a growing number to it, one request after another. It remembers which numbers
 // were acknowledged, and with which index. After each restart the judge looks from outside, through the service's
-// reads.
+// reads. Meanwhile the history is compacted now and then, and the alarm that forbids writes comes and goes.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -44,6 +44,15 @@ class World final : private replica::Observer {
   void lose_power_after(std::uint64_t changes) { disk_.fail_after(changes); }
   /// The engine's disk refuses the next commits.
   void fill_engine(int commits) { engine_disk_.fail_no_space(commits); }
+  /// The disk under the log takes so many further bytes and no more, until it is made wide again.
+  void fill_disk(std::uint64_t bytes) {
+    disk_.set_capacity(disk_.used() + bytes);
+    disk_is_small_ = true;
+  }
+  void widen_disk() {
+    disk_.set_capacity(UINT64_MAX);
+    disk_is_small_ = false;
+  }
   /// Power goes now; unsynced data is lost or torn.
   void crash();
   /// An orderly end.
@@ -65,9 +74,12 @@ class World final : private replica::Observer {
   void judge();
   void accuse(std::string what);
   void next_write(std::size_t client);
+  /// What others do meanwhile: compactions, and an alarm that is raised and cleared again.
+  void disturb();
 
   void applied(std::vector<apply::Outcome> outcomes) override;
   void leader_changed(MemberId) override {}
+  void no_space() override {}
   void failed(const Error& error) override;
 
   const WorldOptions options_;
@@ -78,7 +90,8 @@ class World final : private replica::Observer {
   std::vector<Client> clients_;
   std::int64_t highest_index_ = 0;  // of any acknowledged write
   int acknowledged_ = 0;
-  bool broken_ = false;  // the member has said that it cannot go on
+  bool broken_ = false;         // the member has said that it cannot go on
+  bool disk_is_small_ = false;  // so that it may say so
   std::unique_ptr<Member> member_;
   std::optional<std::string> verdict_;
 };

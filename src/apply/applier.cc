@@ -17,6 +17,7 @@ namespace etcd::apply {
 namespace {
 
 constexpr BytesView kAppliedKey = "applied";
+constexpr const char* kNoSpaceText = "etcdserver: mvcc: database space exceeded";  // upstream's, which clients know
 
 Bytes encode_applied(Index index, Term term) {
   Bytes out;
@@ -34,6 +35,12 @@ Operation operation_of(etcdv2pb::Command::Verb verb) {
     case Command::EXPIRE: return Operation::kSync;
     default: return Operation::kPut;
   }
+}
+
+/// Whether a command needs room: all but deletes and expiries.
+bool adds(etcdv2pb::Command::Verb verb) {
+  using etcdv2pb::Command;
+  return verb != Command::DELETE && verb != Command::COMPARE_AND_DELETE && verb != Command::EXPIRE;
 }
 
 std::string entry_name(const CommittedEntry& entry) {
@@ -60,6 +67,7 @@ Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io:
   ETCD_TRY(applier->members_,
            members::Table::load(engine,
                                 {.members = kMembersTable, .removed = kMembersRemovedTable, .cluster = kClusterTable}));
+  ETCD_TRY(applier->alarms_, members::Alarms::load(engine, kAlarmsTable));
   ETCD_TRY(const auto snapshot, engine.snapshot());
   ETCD_TRY(const auto applied, snapshot->get(kAppliedTable, kAppliedKey));
   if (applied) {
@@ -73,6 +81,7 @@ Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io:
   applier->load_expiry();
   applier->expiry_.measure(options.lease_metrics);  // what was there before is not granted again
   applier->durable_ = applier->handed_over_ = applier->applied_;
+  applier->arm_slice();  // a compaction may have been under way
   return applier;
 }
 
@@ -119,22 +128,41 @@ Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Out
   outcome.term = entry.term;
   outcome.index = entry.index;
   if (request.has_v2_command()) {
-    const etcdv2pb::Command& command = request.v2_command();
-    if (!etcdv2pb::Command::Verb_IsValid(command.verb()) || !tree::is_clean(command.path())) {
-      return failure(ErrorCode::kUnimplemented, fmt::format("{}: unknown v2 command", entry_name(entry)));
-    }
-    mvcc::WriteTxn txn = store_->begin();
-    tree::Outcome<tree::Event> event = tree::write(txn, command);
-    if (event) {
-      txn.commit();
-      note_expiry(*event);
-    } else {
-      txn.abort();
-    }
-    if (options_.stats != nullptr) options_.stats->count_command(command, event);
-    measure(operation_of(command.verb()), event.has_value());
-    outcome.result = std::move(event);
-  } else if (request.has_cluster_member_attr_set()) {
+    ETCD_TRY_VOID(apply_tree_command(entry, request.v2_command(), outcome));
+  } else {
+    ETCD_TRY_VOID(apply_cluster_command(entry, request, outcome));
+  }
+  outcomes.push_back(std::move(outcome));
+  return {};
+}
+
+Result<void> Applier::apply_tree_command(const CommittedEntry& entry, const etcdv2pb::Command& command,
+                                         Outcome& outcome) {
+  if (!etcdv2pb::Command::Verb_IsValid(command.verb()) || !tree::is_clean(command.path())) {
+    return failure(ErrorCode::kUnimplemented, fmt::format("{}: unknown v2 command", entry_name(entry)));
+  }
+  if (alarms_->active(members::AlarmType::kNoSpace) && adds(command.verb())) {
+    measure(operation_of(command.verb()), false);
+    outcome.result = Error{ErrorCode::kNoSpace, kNoSpaceText};
+    return {};
+  }
+  mvcc::WriteTxn txn = store_->begin();
+  tree::Outcome<tree::Event> event = tree::write(txn, command);
+  if (event) {
+    txn.commit();
+    note_expiry(*event);
+  } else {
+    txn.abort();
+  }
+  if (options_.stats != nullptr) options_.stats->count_command(command, event);
+  measure(operation_of(command.verb()), event.has_value());
+  outcome.result = std::move(event);
+  return {};
+}
+
+Result<void> Applier::apply_cluster_command(const CommittedEntry& entry,
+                                            const etcdserverpb::InternalRaftRequest& request, Outcome& outcome) {
+  if (request.has_cluster_member_attr_set()) {
     const auto& set = request.cluster_member_attr_set();
     members_->set_attributes(
         set.member_id(), set.member_attributes().name(),
@@ -151,12 +179,34 @@ Result<void> Applier::apply_command(const CommittedEntry& entry, std::vector<Out
     if (asked.has_sync_interval_s()) change.sync_interval_s = asked.sync_interval_s();
     members_->change_config(change);
     measure(Operation::kPut, true);
+  } else if (request.has_compaction()) {
+    const auto compacted = store_->compact(request.compaction().revision());
+    if (compacted) {
+      arm_slice();
+    } else {
+      outcome.result = compacted.error();
+    }
+    measure(Operation::kCompaction, true);
+  } else if (request.has_alarm()) {
+    apply_alarm(request.alarm());
+    measure(Operation::kAlarm, true);
   } else {
     return failure(ErrorCode::kUnimplemented,
                    fmt::format("{} holds a command that this version does not know", entry_name(entry)));
   }
-  outcomes.push_back(std::move(outcome));
   return {};
+}
+
+void Applier::apply_alarm(const etcdserverpb::AlarmRequest& request) {
+  using etcdserverpb::AlarmRequest;
+  const auto type = static_cast<members::AlarmType>(request.alarm());
+  const members::Alarm alarm{request.memberid(), type};
+  if (type != members::AlarmType::kNoSpace && type != members::AlarmType::kCorrupt) return;
+  if (request.action() == AlarmRequest::ACTIVATE) {
+    if (alarms_->activate(alarm)) listener_.alarm_changed(alarm, true);
+  } else if (request.action() == AlarmRequest::DEACTIVATE) {
+    if (alarms_->deactivate(alarm)) listener_.alarm_changed(alarm, false);
+  }
 }
 
 void Applier::measure(Operation operation, bool success) {
@@ -227,16 +277,47 @@ void Applier::fail(const Error& error) {
   listener_.failed(error);
 }
 
+void Applier::arm_slice() {
+  if (slice_armed_) return;
+  slice_armed_ = true;
+  apply_loop_.post_at(clock_.now() + options_.slice_pause, [this] {
+    slice_armed_ = false;
+    compact_slice();
+  });
+}
+
+void Applier::compact_slice() {
+  slice_waits_ = false;
+  if (dead_ || stopped_) return;
+  if (compaction_.operations().size() >= options_.slice_erasures_max) {
+    slice_waits_ = true;  // the engine is behind
+    return;
+  }
+  const auto state = store_->compact_slice(compaction_, options_.slice);
+  if (!state) {
+    fail(state.error());
+    return;
+  }
+  if (*state == mvcc::CompactionState::kMore) arm_slice();
+  if (*state == mvcc::CompactionState::kWaiting) slice_waits_ = true;
+  consider_commit();
+}
+
+bool Applier::has_changes() const {
+  return handed_over_ != applied_ || !compaction_.empty();
+}
+
 void Applier::consider_commit() {
-  if (in_flight_ || dead_ || handed_over_ == applied_) return;
-  if (pending_bytes_ >= options_.batch_bytes || stopped_) {
+  if (in_flight_ || dead_ || !has_changes()) return;
+  if (pending_bytes_ >= options_.batch_bytes || stopped_ ||
+      compaction_.operations().size() >= options_.slice_erasures_max) {
     hand_over();
     return;
   }
   if (timer_) return;
   timer_ = apply_loop_.post_at(clock_.now() + options_.batch_interval, [this] {
     timer_.reset();
-    if (!in_flight_ && !dead_ && handed_over_ != applied_) hand_over();
+    if (!in_flight_ && !dead_ && has_changes()) hand_over();
   });
 }
 
@@ -245,9 +326,11 @@ void Applier::hand_over() {
     apply_loop_.cancel(*timer_);
     timer_.reset();
   }
-  auto batch = std::make_shared<engine::Batch>();  // shared by the task that commits it and the one that retries
+  // Shared by the task that commits it and the one that retries. The erasures go first: see mvcc/store.h.
+  auto batch = std::make_shared<engine::Batch>(std::exchange(compaction_, {}));
   const std::int64_t revision = store_->take_changes(*batch);
   members_->take_changes(*batch);
+  alarms_->take_changes(*batch);
   batch->put(kAppliedTable, Bytes(kAppliedKey), SharedBytes(encode_applied(applied_, applied_term_)));
   pending_bytes_ = 0;
   handed_over_ = applied_;
@@ -288,6 +371,7 @@ void Applier::committed(const Result<void>& result, std::shared_ptr<engine::Batc
     store_->committed(revision);
     durable_ = index;
     listener_.durable(index);
+    if (slice_waits_) arm_slice();
     consider_commit();
   }
   if (stopped_ && !in_flight_) std::exchange(stopped_, [] {})();

@@ -29,6 +29,7 @@
 #include "io/clock.h"
 #include "io/executor.h"
 #include "lease/expiry_index.h"
+#include "members/alarms.h"
 #include "members/table.h"
 #include "mvcc/store.h"
 #include "tree/event.h"
@@ -39,6 +40,14 @@ struct Metrics;
 }
 namespace etcd::lease {
 struct Metrics;
+}
+
+namespace etcdserverpb {
+class AlarmRequest;
+class InternalRaftRequest;
+}  // namespace etcdserverpb
+namespace etcdv2pb {
+class Command;
 }
 
 namespace etcd::apply {
@@ -55,12 +64,13 @@ struct CommittedEntry {
   SharedBytes data;  // empty: a new leader's first entry
 };
 
-/// What became of one command. `nothing` for commands without an answer of their own.
+/// What became of one command: nothing for commands without an answer of their own, an Error for one that the state did
+/// not allow (kNoSpace under the alarm; kCompacted, kFutureRevision of a compaction).
 struct Outcome {
   std::uint64_t request_id = 0;
   Term term;
   Index index;
-  std::variant<std::monostate, tree::Outcome<tree::Event>> result;
+  std::variant<std::monostate, tree::Outcome<tree::Event>, Error> result;
 };
 
 /// A conf change that was validated against the members; raft takes it as it is, or as one that changes nothing.
@@ -82,6 +92,8 @@ class Listener {
   virtual void durable(Index index) = 0;
   /// The engine has no room; the batch is tried again every `ApplierOptions::retry`.
   virtual void no_space(const Error& error) = 0;
+  /// An alarm was raised or cleared, by this member or another one.
+  virtual void alarm_changed(const members::Alarm& alarm, bool raised) = 0;
   /// The member cannot go on: the engine failed, or the log holds a command that this version does not know.
   virtual void failed(const Error& error) = 0;
 };
@@ -90,9 +102,14 @@ struct ApplierOptions {
   std::uint64_t batch_bytes = 8 << 20;  // a batch goes to the engine at this size,
   Duration batch_interval = 1s;         // or this long after its first change
   Duration retry = 1s;                  // after kNoSpace
-  StoreStats* stats = nullptr;          // counts the v2 commands; null: nobody does. Must outlive the applier
-  Duration slow_apply = 100ms;          // --warning-apply-duration
-  Metrics* metrics = nullptr;           // this and the two below: null, or else must outlive the applier
+  // Compaction goes in slices between commands, each so short, and so seldom, that a put at the 99th percentile does not
+  // notice; a batch with many erasures goes to the engine by itself.
+  mvcc::SliceBudget slice{.time = 500us, .records = 2000};
+  Duration slice_pause = 20ms;
+  std::size_t slice_erasures_max = 10'000;  // handed over before more are collected
+  StoreStats* stats = nullptr;              // counts the v2 commands; null: nobody does. Must outlive the applier
+  Duration slow_apply = 100ms;              // --warning-apply-duration
+  Metrics* metrics = nullptr;               // this and the two below: null, or else must outlive the applier
   mvcc::Metrics* mvcc_metrics = nullptr;
   lease::Metrics* lease_metrics = nullptr;
 };
@@ -116,6 +133,7 @@ class Applier {
 
   [[nodiscard]] mvcc::Store& store() { return *store_; }
   [[nodiscard]] members::Table& members() { return *members_; }
+  [[nodiscard]] members::Alarms& alarms() { return *alarms_; }
   /// Apply loop only: the nodes that have a TTL.
   [[nodiscard]] lease::ExpiryIndex& expiry() { return expiry_; }
 
@@ -127,6 +145,11 @@ class Applier {
           Listener& listener, ApplierOptions options);
 
   Result<void> apply_command(const CommittedEntry& entry, std::vector<Outcome>& outcomes);
+  /// The others, by kind. Errors: kUnimplemented for a command of an unknown kind.
+  Result<void> apply_tree_command(const CommittedEntry& entry, const etcdv2pb::Command& command, Outcome& outcome);
+  Result<void> apply_cluster_command(const CommittedEntry& entry, const etcdserverpb::InternalRaftRequest& request,
+                                     Outcome& outcome);
+  void apply_alarm(const etcdserverpb::AlarmRequest& request);
   /// Counts the command that has just ended.
   void measure(Operation operation, bool success);
   ConfChange apply_conf_change(const CommittedEntry& entry);
@@ -134,6 +157,10 @@ class Applier {
   void fail(const Error& error);
   void note_expiry(const tree::Event& event);
   void load_expiry();
+  /// Goes on with the scheduled compaction after a pause, unless a slice is waiting already.
+  void arm_slice();
+  void compact_slice();
+  [[nodiscard]] bool has_changes() const;
   /// Hands the pending changes over when they are due and no batch is under way.
   void consider_commit();
   void hand_over();
@@ -149,15 +176,19 @@ class Applier {
 
   std::unique_ptr<mvcc::Store> store_;
   std::unique_ptr<members::Table> members_;
+  std::unique_ptr<members::Alarms> alarms_;
   lease::ExpiryIndex expiry_;
 
   Index applied_;  // invariant: durable_ <= applied_
   Term applied_term_;
   Index durable_;
-  MonotonicTime command_began_;       // for metrics
-  std::uint64_t pending_bytes_ = 0;   // of commands applied since the last hand-over
-  Index handed_over_;                 // the index of the newest batch that left
-  bool in_flight_ = false;            // a batch is at the store loop
+  MonotonicTime command_began_;      // for metrics
+  std::uint64_t pending_bytes_ = 0;  // of commands applied since the last hand-over
+  Index handed_over_;                // the index of the newest batch that left
+  bool in_flight_ = false;           // a batch is at the store loop
+  engine::Batch compaction_;         // erasures of slices since the last hand-over
+  bool slice_armed_ = false;
+  bool slice_waits_ = false;          // for the engine to have more of the history
   std::optional<io::TimerId> timer_;  // armed while changes wait for their second to pass
   std::optional<Error> dead_;
   std::function<void()> stopped_;  // set by stop()

@@ -18,6 +18,8 @@ Labels labels_of(Operation operation) {
     case Operation::kSync: return {"v2", "SYNC"};
     case Operation::kClusterMemberAttrSet: return {"v3", "ClusterMemberAttrSet"};
     case Operation::kClusterVersionSet: return {"v3", "ClusterVersionSet"};
+    case Operation::kCompaction: return {"v3", "Compaction"};
+    case Operation::kAlarm: return {"v3", "Alarm"};
   }
   return {"v3", "unknown"};
 }

@@ -20,6 +20,8 @@ enum class Operation : std::uint8_t {
   kSync,  // a node's time is up; upstream's word for that
   kClusterMemberAttrSet,
   kClusterVersionSet,
+  kCompaction,
+  kAlarm,
 };
 
 class Metrics {
@@ -33,7 +35,7 @@ class Metrics {
   telemetry::Histogram& backend_commit;  // seconds
 
  private:
-  static constexpr std::size_t kOperations = 6;
+  static constexpr std::size_t kOperations = 8;
 
   telemetry::Family<telemetry::Histogram>& durations_;
   // Those of durations_ that have been used: each is made when it is first needed, so that none without a value shows.

@@ -17,11 +17,12 @@ enum Table : engine::TableId {
   kMembersTable,
   kMembersRemovedTable,
   kClusterTable,
+  kAlarmsTable,
 };
 
 /// The names, in the order of the places above.
 inline std::vector<std::string> table_names() {
-  return {"history", "mvcc", "applied", "members", "members_removed", "cluster"};
+  return {"history", "mvcc", "applied", "members", "members_removed", "cluster", "alarms"};
 }
 
 }  // namespace etcd::apply

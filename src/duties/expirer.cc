@@ -20,7 +20,7 @@ SharedBytes expire_command(const lease::Due& due) {
 }  // namespace
 
 Expirer::Expirer(lease::ExpiryIndex& index, const io::Clock& clock, io::Executor& apply_loop,
-                 std::function<void(SharedBytes command)> propose, ExpirerOptions options)
+                 std::function<void(std::vector<SharedBytes> commands)> propose, ExpirerOptions options)
     : index_(index), clock_(clock), apply_loop_(apply_loop), propose_(std::move(propose)), options_(options) {}
 
 void Expirer::leader_changed(bool leads) {
@@ -38,11 +38,16 @@ void Expirer::stop() {
 void Expirer::look() {
   looking_ = false;
   if (!leads_ || stopped_) return;
+  std::vector<SharedBytes> commands;
   for (const lease::Due& due : index_.take_due(clock_.now(), options_.slice, options_.retry)) {
-    propose_(expire_command(due));
+    commands.push_back(expire_command(due));
   }
+  const bool more = commands.size() == options_.slice;
+  if (!commands.empty()) propose_(std::move(commands));
   looking_ = true;
-  const Duration pause = index_.size() == 0 ? options_.idle_interval : options_.look_interval;
+  const Duration pause = more                 ? options_.busy_interval
+                         : index_.size() == 0 ? options_.idle_interval
+                                              : options_.look_interval;
   apply_loop_.post_at(clock_.now() + pause, [this] { look(); });
 }
 

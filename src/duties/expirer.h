@@ -8,7 +8,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <optional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "io/clock.h"
@@ -20,15 +20,16 @@ namespace etcd::duties {
 struct ExpirerOptions {
   Duration look_interval = 50ms;   // how late a node may be found to have run out
   Duration idle_interval = 200ms;  // likewise, for the first one after a time without any
-  std::size_t slice = 1000;        // nodes proposed at one look
+  Duration busy_interval = 3ms;    // likewise, while a look finds more than its slice
+  std::size_t slice = 250;         // nodes proposed at one look, so that writes between two looks hardly wait
   Duration retry = 3s;             // after which a proposal that came to nothing is made again
 };
 
 class Expirer {
  public:
-  /// `propose` puts an encoded command into the log and need not tell what became of it.
+  /// `propose` puts encoded commands into the log, in order, and need not tell what became of them.
   Expirer(lease::ExpiryIndex& index, const io::Clock& clock, io::Executor& apply_loop,
-          std::function<void(SharedBytes command)> propose, ExpirerOptions options = {});
+          std::function<void(std::vector<SharedBytes> commands)> propose, ExpirerOptions options = {});
 
   /// Only a leader expires; a new one works out anew when everything is due.
   void leader_changed(bool leads);
@@ -40,7 +41,7 @@ class Expirer {
   lease::ExpiryIndex& index_;
   const io::Clock& clock_;
   io::Executor& apply_loop_;
-  const std::function<void(SharedBytes)> propose_;
+  const std::function<void(std::vector<SharedBytes>)> propose_;
   const ExpirerOptions options_;
   // Apply loop.
   bool leads_ = false;

@@ -41,6 +41,12 @@ class File {
   [[nodiscard]] virtual const std::string& name() const = 0;
 };
 
+/// Of a file system.
+struct Space {
+  std::uint64_t free_bytes = 0;  // for us to fill
+  std::uint64_t total_bytes = 0;
+};
+
 class Directory {
  public:
   virtual ~Directory() = default;
@@ -58,6 +64,9 @@ class Directory {
   virtual Result<void> sync() = 0;
   /// Opens a sub-directory, making it (mode 0700) when it does not exist.
   virtual Result<std::unique_ptr<Directory>> subdirectory(const std::string& name) = 0;
+
+  /// How much room the file system has that this directory lies on. Errors: kIo.
+  [[nodiscard]] virtual Result<Space> space() const = 0;
 
   /// For messages, and for a library that opens files by itself (LMDB): the path as the user knows it.
   [[nodiscard]] virtual const std::string& path() const = 0;

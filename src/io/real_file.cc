@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -114,6 +115,13 @@ class RealDirectory final : public Directory {
   Result<void> remove(const std::string& name) override {
     if (::unlinkat(descriptor_, name.c_str(), 0) != 0) return system_error(full(name), "remove", errno);
     return {};
+  }
+
+  Result<Space> space() const override {
+    struct statvfs facts{};
+    if (::fstatvfs(descriptor_, &facts) != 0) return system_error(path_, "statvfs", errno);
+    return Space{.free_bytes = std::uint64_t{facts.f_bavail} * facts.f_frsize,
+                 .total_bytes = std::uint64_t{facts.f_blocks} * facts.f_frsize};
   }
 
   Result<std::vector<std::string>> list() const override {

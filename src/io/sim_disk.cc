@@ -164,6 +164,12 @@ class SimDisk::SimDirectory final : public Directory {
     return {};
   }
 
+  Result<Space> space() const override {
+    ETCD_TRY_VOID(alive());
+    const std::uint64_t used = disk_.used();
+    return Space{.free_bytes = disk_.capacity_ - std::min(used, disk_.capacity_), .total_bytes = disk_.capacity_};
+  }
+
   Result<std::vector<std::string>> list() const override {
     ETCD_TRY_VOID(alive());
     std::vector<std::string> names;

@@ -40,6 +40,8 @@ class SimDisk {
   /// Bytes the disk holds at most; past it writes answer kNoSpace.
   void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
 
+  /// Bytes that its files hold now.
+  [[nodiscard]] std::uint64_t used() const;
   /// Changing calls so far; a test walks crash points by this number.
   [[nodiscard]] std::uint64_t calls() const { return calls_; }
   [[nodiscard]] bool powered() const { return !power_gone_; }
@@ -57,7 +59,6 @@ class SimDisk {
 
   /// Counts a changing call; kIo when power has gone.
   Result<void> change();
-  [[nodiscard]] std::uint64_t used() const;
 
   Rng rng_;
   std::map<std::string, std::shared_ptr<Folder>> folders_;  // shared: handles opened before a crash still point here

@@ -457,9 +457,7 @@ void Replica::applied_entries(std::vector<raft::Message> done, const std::vector
     core_->apply_conf_change(*change);
   }
   for (raft::Message& message : done) deliver(message.responses);
-  const raft::ConfState state = core_->conf_state();
-  const bool alone = state.voters.size() + state.learners.size() + state.voters_outgoing.size() <= 1;
-  log_->trim(core_->applied(), alone ? 0 : options_.log_memory_bytes);
+  log_->trim(core_->applied(), alone() ? 0 : options_.log_memory_bytes);
   finish_reads();
   pump();
   if (!campaigned_) campaign_alone();
@@ -484,11 +482,14 @@ void Replica::durable(Index index) {
 }
 
 void Replica::durable_at(Index index) {
-  if (dead_ || stopping_ || index - marked_ < options_.snapshot_count) return;
+  if (dead_ || stopping_ || index <= marked_) return;
+  const std::uint64_t bytes = wal_->bytes_written();
+  if (index - marked_ < options_.snapshot_count && bytes - marked_bytes_ < options_.snapshot_bytes) return;
   const Result<Term> term = log_->term(index);
   if (!term) return;  // it is asked again after the next batch
   marked_ = index;
-  const Index keep{index.value - std::min(index.value, options_.catchup_entries)};
+  marked_bytes_ = bytes;
+  const Index keep = keep_for_followers(index);
   log_->compact(keep);
   Bytes record = encode_snapshot_record(index, *term, core_->conf_state());
   parts_.loops.disk.post([this, index, keep, record = std::move(record)] {
@@ -500,8 +501,27 @@ void Replica::durable_at(Index index) {
   });
 }
 
+Index Replica::keep_for_followers(Index applied) const {
+  if (alone()) return applied;
+  const Index keep{applied.value - std::min(applied.value, options_.catchup_entries)};
+  if (options_.wal_files_max == 0) return keep;
+  return std::min(applied, std::max(keep, wal_->first_of_newest(options_.wal_files_max)));
+}
+
+bool Replica::alone() const {
+  const raft::ConfState state = core_->conf_state();
+  return state.voters.size() + state.learners.size() + state.voters_outgoing.size() <= 1;
+}
+
 void Replica::no_space(const Error& error) {
   parts_.logger.error("the store has no room; trying again", {telemetry::field("error", error.message)});
+  parts_.observer.no_space();
+}
+
+void Replica::alarm_changed(const members::Alarm& alarm, bool raised) {
+  parts_.logger.warn(raised ? "alarm raised" : "alarm cleared",
+                     {telemetry::field("raised-by", telemetry::hex(alarm.member)),
+                      telemetry::field("alarm", alarm.type == members::AlarmType::kNoSpace ? "NOSPACE" : "CORRUPT")});
 }
 
 void Replica::failed(const Error& error) {

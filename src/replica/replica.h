@@ -53,7 +53,9 @@ struct ReplicaOptions {
   std::uint64_t log_memory_bytes = 64 << 20;   // of entries that are applied and kept for followers
   std::uint64_t unapplied_entries_max = 5000;  // past this, proposals are refused
   std::uint64_t snapshot_count = 10'000;       // --snapshot-count: entries between two marks in the WAL
+  std::uint64_t snapshot_bytes = 64 << 20;     // likewise, in bytes of the WAL: large values come to few entries
   std::uint64_t catchup_entries = 5000;        // kept in the WAL behind a mark, for followers
+  std::size_t wal_files_max = 5;               // --max-wals: at most so many files are kept for them; 0: any number
   wal::LogOptions wal;
   apply::ApplierOptions applier;
   Metrics* metrics = nullptr;  // null: nothing is counted. Must outlive the replica
@@ -76,6 +78,8 @@ class Observer {
   virtual void applied(std::vector<apply::Outcome> outcomes) = 0;
   /// Replica loop: who leads now; kNobody when unknown.
   virtual void leader_changed(MemberId leader) = 0;
+  /// Apply loop: the store found no room for a batch, which will be tried again.
+  virtual void no_space() = 0;
   /// Any loop, at least once: the member cannot go on and must be stopped. It acknowledges nothing any more.
   virtual void failed(const Error& error) = 0;
 };
@@ -124,6 +128,7 @@ class Replica final : private apply::Listener {
   [[nodiscard]] ClusterId cluster() const { return who_.cluster; }
   [[nodiscard]] mvcc::Store& store() { return applier_->store(); }
   [[nodiscard]] members::Table& members() { return applier_->members(); }
+  [[nodiscard]] members::Alarms& alarms() { return applier_->alarms(); }
   /// Apply loop only.
   [[nodiscard]] lease::ExpiryIndex& expiry() { return applier_->expiry(); }
   [[nodiscard]] ReplicaStatus status() const;
@@ -191,6 +196,10 @@ class Replica final : private apply::Listener {
   void applied_entries(std::vector<raft::Message> done, const std::vector<apply::ConfChange>& changes);
   void deliver(std::vector<raft::Message>& responses);
   void durable_at(Index index);
+  /// The first entry that stays in the WAL when all up to `applied` is in the store.
+  [[nodiscard]] Index keep_for_followers(Index applied) const;
+  /// Nobody else is in the cluster.
+  [[nodiscard]] bool alone() const;
   void log_notes();
   /// Whoever waits for a leader or for a read learns that the member has stopped.
   void refuse_waiting();
@@ -205,6 +214,7 @@ class Replica final : private apply::Listener {
   void applied(std::vector<apply::Outcome> outcomes) override;
   void durable(Index index) override;
   void no_space(const Error& error) override;
+  void alarm_changed(const members::Alarm& alarm, bool raised) override;
   void failed(const Error& error) override;
 
   /// Any loop: nothing is acknowledged from here on.
@@ -231,6 +241,7 @@ class Replica final : private apply::Listener {
   std::uint64_t read_round_ = 0;                                     // the context of the newest round
   MonotonicTime read_retry_;                                         // when to ask again
   Index marked_;                                                     // the newest snapshot record in the WAL
+  std::uint64_t marked_bytes_ = 0;                                   // written to the WAL when it was made
 
   std::mutex append_mu_;                       // guards the two below; never held with another
   std::vector<raft::Message> append_pending_;  // storage messages for the disk loop, in order

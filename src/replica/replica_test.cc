@@ -84,6 +84,7 @@ class ReplicaTest : public testing::Test, protected Observer {
     for (const apply::Outcome& outcome : outcomes) applied_ids_.insert(outcome.request_id);
   }
   void leader_changed(MemberId leader) override { leader_ = leader; }
+  void no_space() override { ++no_space_; }
   void failed(const Error& error) override { failure_ = error.message; }
 
   io::SimScheduler scheduler_{3};
@@ -100,6 +101,7 @@ class ReplicaTest : public testing::Test, protected Observer {
   std::uint64_t last_id_ = 0;
   MemberId leader_ = 0;
   std::string refused_, failure_;
+  int no_space_ = 0;
 };
 
 TEST_F(ReplicaTest, AMemberAloneLeadsAtOnceAndKnowsItself) {
@@ -118,6 +120,25 @@ TEST_F(ReplicaTest, ProposalsThatComeTogetherShareASync) {
   ASSERT_TRUE(run_until_applied(last));
   EXPECT_LE(replica_->wal_syncs() - before, 10u) << "for 100 writes";
   EXPECT_EQ(replica_->store().view().revision(), 101);
+}
+
+TEST_F(ReplicaTest, LargeValuesDoNotPileUpInTheLog) {
+  begin(false);
+  // Far fewer entries than --snapshot-count, but more bytes than are kept.
+  for (int count = 0; count < 40; ++count) ASSERT_TRUE(run_until_applied(set("/large", Bytes(10'000, 'v'))));
+  const auto segments = [&] { return wal_directory_->list()->size(); };
+  const std::size_t most = segments();
+  for (int count = 0; count < 100; ++count) ASSERT_TRUE(run_until_applied(set("/large", Bytes(10'000, 'v'))));
+  EXPECT_LE(segments(), most);
+  EXPECT_EQ(failure_, "");
+}
+
+TEST_F(ReplicaTest, AStoreWithoutRoomIsTold) {
+  begin(false);
+  engine_disk_.fail_no_space(2);
+  ASSERT_TRUE(run_until_applied(set("/a", "1")));
+  ASSERT_TRUE(scheduler_.run_until([&] { return no_space_ == 2; }, 20s));
+  EXPECT_EQ(failure_, "") << "the log has it; the batch is tried again";
 }
 
 TEST_F(ReplicaTest, EverySyncOfTheLogIsTimed) {

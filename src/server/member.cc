@@ -19,6 +19,7 @@
 #include "api/v2/stats.h"
 #include "apply/tables.h"
 #include "base/version.h"
+#include "config/check.h"
 #include "engine/lmdb_engine.h"
 #include "io/real_file.h"
 #include "members/id.h"
@@ -104,24 +105,71 @@ Result<void> Member::open() {
   ETCD_TRY_VOID(open_replica());
 
   const Duration election = std::chrono::milliseconds(options_.election_timeout_ms);
-  service_ = std::make_unique<service::Service>(*replica_, replica_->store(), replica_->members(), store_stats_, clock_,
-                                                *workers_loop_,
-                                                service::ServiceOptions{.cluster = replica_->cluster(),
-                                                                        .member = replica_->member(),
-                                                                        .request_bytes_max = options_.max_request_bytes,
-                                                                        .timeout = 5s + 2 * election,
-                                                                        .metrics = &metrics_.service_metrics});
-  expirer_ = std::make_unique<duties::Expirer>(replica_->expiry(), clock_, *apply_loop_, [this](SharedBytes command) {
-    replica_->propose(std::move(command), [](const Error&) {});
-  });
-  metrics_.show(options_, *engine_, *replica_, *service_, store_stats_);
+  service_ = std::make_unique<service::Service>(
+      *replica_, replica_->store(), replica_->members(), store_stats_, clock_, *workers_loop_,
+      service::ServiceOptions{.cluster = replica_->cluster(),
+                              .member = replica_->member(),
+                              .request_bytes_max = options_.max_request_bytes,
+                              .timeout = 5s + 2 * election,
+                              .full = [this] { return space_monitor_->full(); },
+                              .metrics = &metrics_.service_metrics});
+  ETCD_TRY_VOID(build_duties());
+  metrics_.show(options_, *engine_, *replica_, *service_, store_stats_, *store_directory_);
   build_handlers();
   service_->start();
   replica_->start();
+  space_monitor_->start();
+  compactor_->start();
   ETCD_TRY_VOID(publish());
   client_server_->start();
   peer_server_->start();
   metrics_server_->start();
+  return {};
+}
+
+Result<void> Member::build_duties() {
+  // Nobody waits for these; what comes to nothing is proposed again.
+  expirer_ = std::make_unique<duties::Expirer>(replica_->expiry(), clock_, *apply_loop_,
+                                               [this](std::vector<SharedBytes> commands) {
+                                                 std::vector<replica::Proposal> proposals;
+                                                 proposals.reserve(commands.size());
+                                                 for (SharedBytes& command : commands)
+                                                   proposals.push_back({std::move(command), [](const Error&) {}});
+                                                 replica_->propose(std::move(proposals));
+                                               });
+
+  ETCD_TRY(const config::Retention retention, config::compaction_retention(options_));
+  duties::CompactorOptions compactor;
+  compactor.mode = options_.auto_compaction_mode == "revision" ? duties::CompactorOptions::Mode::kRevision
+                                                               : duties::CompactorOptions::Mode::kPeriodic;
+  compactor.period = retention.period;
+  compactor.revisions = retention.revisions;
+  compactor_ = std::make_unique<duties::Compactor>(
+      compactor, clock_, *workers_loop_,
+      duties::Compactor::Ports{.revision = [this] { return replica_->store().published_revision(); },
+                               .compact =
+                                   [this](std::int64_t revision) {
+                                     logger_.info("starting auto compaction",
+                                                  {telemetry::field("revision", revision),
+                                                   telemetry::field("mode", options_.auto_compaction_mode)});
+                                     service_->propose_compaction(revision);
+                                   }});
+
+  duties::SpaceMonitorOptions space;
+  if (options_.quota_backend_bytes > 0) space.quota_bytes = static_cast<std::uint64_t>(options_.quota_backend_bytes);
+  space_monitor_ = std::make_unique<duties::SpaceMonitor>(
+      space, clock_, *workers_loop_,
+      duties::SpaceMonitor::Ports{
+          .space = [this] { return store_directory_->space(); },
+          .use =
+              [this] {
+                const engine::Usage usage = engine_->usage();
+                return duties::SpaceMonitor::Use{
+                    .bytes = usage.bytes_in_use + replica_->store().tail_bytes(),
+                    .free_bytes = usage.bytes_file - std::min(usage.bytes_file, usage.bytes_in_use)};
+              },
+          .raised = [this] { return replica_->alarms().raised({replica_->member(), members::AlarmType::kNoSpace}); },
+          .alarm = [this](bool raise) { service_->propose_alarm(members::AlarmType::kNoSpace, raise); }});
   return {};
 }
 
@@ -146,6 +194,7 @@ Result<void> Member::open_replica() {
   options.request_timeout = 5s + 2 * std::chrono::milliseconds(options_.election_timeout_ms);
   options.snapshot_count = options_.snapshot_count;
   options.catchup_entries = options_.snapshot_catchup_entries;
+  options.wal_files_max = options_.max_wals;
   options.wal.unsafe_no_fsync = options_.unsafe_no_fsync;
   options.metrics = &metrics_.replica_metrics;
   options.applier.stats = &store_stats_;
@@ -346,6 +395,8 @@ void Member::stop() {
   if (peer_server_) peer_server_->stop(kStopGrace);
   if (metrics_server_) metrics_server_->stop(kStopGrace);
   if (expirer_) expirer_->stop();
+  if (compactor_) compactor_->stop();
+  if (space_monitor_) space_monitor_->stop();
   if (replica_ && !fault()) {
     std::promise<void> promise;
     std::future<void> done = promise.get_future();
@@ -371,7 +422,12 @@ void Member::applied(std::vector<apply::Outcome> outcomes) {
 void Member::leader_changed(MemberId leader) {
   logger_.info("leader changed", {telemetry::field("leader-id", telemetry::hex(leader))});
   expirer_->leader_changed(leader == replica_->member());
+  compactor_->leader_changed(leader == replica_->member());
   service_->leader_changed(leader);
+}
+
+void Member::no_space() {
+  if (space_monitor_) space_monitor_->look_soon();
 }
 
 void Member::failed(const Error& error) {

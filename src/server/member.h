@@ -22,7 +22,9 @@
 #include "apply/store_stats.h"
 #include "base/result.h"
 #include "config/options.h"
+#include "duties/compactor.h"
 #include "duties/expirer.h"
+#include "duties/space_monitor.h"
 #include "engine/engine.h"
 #include "io/clock.h"
 #include "io/file.h"
@@ -62,6 +64,7 @@ class Member final : private replica::Observer {
   Result<void> open_replica();
   Result<void> bind();
   Result<void> bind(net::Server& server, const config::UrlList& urls);
+  Result<void> build_duties();
   void build_handlers();
   /// Those that only show something.
   void build_views();
@@ -76,6 +79,7 @@ class Member final : private replica::Observer {
 
   void applied(std::vector<apply::Outcome> outcomes) override;
   void leader_changed(MemberId leader) override;
+  void no_space() override;
   void failed(const Error& error) override;
 
   const config::Options options_;
@@ -107,6 +111,8 @@ class Member final : private replica::Observer {
   std::unique_ptr<replica::Replica> replica_;
   std::unique_ptr<service::Service> service_;
   std::unique_ptr<duties::Expirer> expirer_;
+  std::unique_ptr<duties::Compactor> compactor_;
+  std::unique_ptr<duties::SpaceMonitor> space_monitor_;
   std::unique_ptr<api::v2::KeysHandler> keys_;
   std::unique_ptr<api::admin::VersionHandler> version_;
   std::unique_ptr<api::admin::HealthHandler> health_;

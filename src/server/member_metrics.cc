@@ -29,12 +29,6 @@ void show_label(Registry& registry, const char* name, const char* help, const ch
   registry.gauges(name, help, {label}).with({std::move(value)}).set(1);
 }
 
-/// Upstream's default, and a word of the user that passes as it is.
-std::int64_t effective_quota(std::int64_t configured) {
-  constexpr std::int64_t kDefault = std::int64_t{2} << 30;
-  return configured == 0 ? kDefault : configured;
-}
-
 /// "3.7.0" is shown as "3.7".
 std::string major_minor(const std::string& version) {
   return version.substr(0, version.find('.', version.find('.') + 1));
@@ -51,8 +45,10 @@ MemberMetrics::MemberMetrics()
       admin_metrics(registry) {}
 
 void MemberMetrics::show(const config::Options& options, const engine::Engine& engine, replica::Replica& replica,
-                         const service::Service& service, const apply::StoreStats& stats) {
+                         const service::Service& service, const apply::StoreStats& stats,
+                         const io::Directory& directory) {
   show_options(options);
+  show_room(options, directory, replica);
   show_raft(replica, service);
   show_store(engine, replica);
   show_v2(stats);
@@ -61,15 +57,37 @@ void MemberMetrics::show(const config::Options& options, const engine::Engine& e
 }
 
 void MemberMetrics::show_options(const config::Options& options) {
-  registry
-      .gauge("etcd_server_quota_backend_bytes", "How large the store may grow; --quota-backend-bytes, or its default.")
-      .set(static_cast<double>(effective_quota(options.quota_backend_bytes)));
   show_label(registry, "etcd_server_version", "The version of this member.", "server_version", kServerVersion);
   telemetry::Family<telemetry::Gauge>& gates = registry.gauges(
       "etcd_server_feature_enabled", "What --feature-gates comes to: 1 is on, 0 off.", {"name", "stage"});
   for (const auto& gate : options.feature_gates.states()) {
     gates.with({std::string(gate.name), std::string(gate.stage)}).set(gate.on ? 1 : 0);
   }
+}
+
+void MemberMetrics::show_room(const config::Options& options, const io::Directory& directory,
+                              replica::Replica& replica) {
+  const std::int64_t quota = options.quota_backend_bytes;
+  registry.collect(Kind::kGauge, "etcd_server_quota_backend_bytes",
+                   "How large the store may grow: --quota-backend-bytes, or else its file system.",
+                   [&directory, quota] {
+                     if (quota > 0) return static_cast<double>(quota);
+                     const auto space = directory.space();
+                     return space ? number(space->total_bytes) : 0;
+                   });
+  telemetry::Family<telemetry::Gauge>& alarms =
+      registry.gauges("etcd_debugging_server_alarms", "1 for an alarm that stands.", {"server_id", "alarm_type"});
+  registry.before_text([this, &replica, &alarms] {
+    const auto show = [&alarms](const members::Alarm& alarm, double value) {
+      alarms
+          .with({fmt::format("{:x}", alarm.member), alarm.type == members::AlarmType::kNoSpace ? "NOSPACE" : "CORRUPT"})
+          .set(value);
+    };
+    std::vector<members::Alarm> now = replica.alarms().all();
+    for (const members::Alarm& alarm : alarms_) show(alarm, 0);
+    for (const members::Alarm& alarm : now) show(alarm, 1);
+    alarms_ = std::move(now);
+  });
 }
 
 void MemberMetrics::show_raft(replica::Replica& replica, const service::Service& service) {

@@ -12,7 +12,9 @@
 #include "apply/store_stats.h"
 #include "config/options.h"
 #include "engine/engine.h"
+#include "io/file.h"
 #include "lease/metrics.h"
+#include "members/alarms.h"
 #include "mvcc/metrics.h"
 #include "replica/metrics.h"
 #include "replica/replica.h"
@@ -29,7 +31,7 @@ class MemberMetrics {
 
   /// Adds what the objects of a member know by themselves.
   void show(const config::Options& options, const engine::Engine& engine, replica::Replica& replica,
-            const service::Service& service, const apply::StoreStats& stats);
+            const service::Service& service, const apply::StoreStats& stats, const io::Directory& directory);
 
   telemetry::Registry registry;  // before what is made from it
   mvcc::Metrics mvcc_metrics;
@@ -41,14 +43,16 @@ class MemberMetrics {
 
  private:
   void show_options(const config::Options& options);
+  void show_room(const config::Options& options, const io::Directory& directory, replica::Replica& replica);
   void show_raft(replica::Replica& replica, const service::Service& service);
   void show_store(const engine::Engine& engine, replica::Replica& replica);
   void show_v2(const apply::StoreStats& stats);
   void show_process();
   void show_unused();
 
-  ProcessFigures process_;       // as of the text that is being made
-  std::string cluster_version_;  // likewise
+  ProcessFigures process_;              // as of the text that is being made
+  std::string cluster_version_;         // likewise
+  std::vector<members::Alarm> alarms_;  // likewise
 };
 
 }  // namespace etcd::server

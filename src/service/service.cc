@@ -1,6 +1,7 @@
 #include "service/service.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "codec/proto/raft_internal.pb.h"
@@ -19,6 +20,12 @@ Error timed_out() {
 Error stopped() {
   return {ErrorCode::kStopped, "etcdserver: server stopped"};
 }
+Error no_space() {
+  return {ErrorCode::kNoSpace, "etcdserver: mvcc: database space exceeded"};
+}
+Error too_many() {
+  return {ErrorCode::kTooManyRequests, "etcdserver: too many requests"};
+}
 Error too_large() {
   return {ErrorCode::kTooLarge, "etcdserver: request is too large"};
 }
@@ -29,6 +36,13 @@ constexpr Duration kExpiryInterval = 250ms;  // how far past its time-out a requ
 bool makes_too_much(const etcdv2pb::Command& command) {
   constexpr std::uint64_t kMarkerBytesMax = 16 << 20;
   return tree::depth_of(command.path()) * std::uint64_t{command.path().size()} / 2 > kMarkerBytesMax;
+}
+
+/// Whether a command needs room: all but deletes and expiries.
+bool adds(const etcdv2pb::Command& command) {
+  using etcdv2pb::Command;
+  return command.verb() != Command::DELETE && command.verb() != Command::COMPARE_AND_DELETE &&
+         command.verb() != Command::EXPIRE;
 }
 
 /// For commands whose being applied is all there is to know.
@@ -123,8 +137,13 @@ void Service::propose_gathered() {
 
 void Service::write(const etcdv2pb::Command& command, io::Executor& loop,
                     std::move_only_function<void(Result<Written>)> done) {
-  if (makes_too_much(command)) {
-    loop.post([done = std::move(done)]() mutable { done(std::unexpected(too_large())); });
+  std::optional<Error> refused;
+  if (makes_too_much(command)) refused = too_large();
+  if (adds(command) && options_.full && options_.full()) refused = no_space();
+  if (adds(command) && store_.tail_bytes() > options_.tail_bytes_max) refused = too_many();
+  if (refused) {
+    loop.post(
+        [done = std::move(done), error = *std::move(refused)]() mutable { done(std::unexpected(std::move(error))); });
     return;
   }
   etcdserverpb::InternalRaftRequest request;
@@ -132,6 +151,10 @@ void Service::write(const etcdv2pb::Command& command, io::Executor& loop,
   send(request, loop, [done = std::move(done)](Result<apply::Outcome> outcome) mutable {
     if (!outcome) {
       done(std::unexpected(std::move(outcome).error()));
+      return;
+    }
+    if (auto* error = std::get_if<Error>(&outcome->result)) {
+      done(std::unexpected(std::move(*error)));
       return;
     }
     done(Written{std::get<tree::Outcome<tree::Event>>(std::move(outcome->result)), {outcome->index, outcome->term}});
@@ -163,6 +186,28 @@ void Service::change_cluster_config(const members::ClusterConfigChange& change, 
   if (change.remove_delay_s) asked.set_remove_delay_s(*change.remove_delay_s);
   if (change.sync_interval_s) asked.set_sync_interval_s(*change.sync_interval_s);
   send(request, loop, without_result(std::move(done)));
+}
+
+void Service::propose_unwatched(const etcdserverpb::InternalRaftRequest& request) {
+  replica_.propose(SharedBytes(request.SerializeAsString()), [](const Error&) {});
+}
+
+void Service::propose_alarm(members::AlarmType type, bool raise) {
+  using etcdserverpb::AlarmRequest;
+  etcdserverpb::InternalRaftRequest request;
+  request.mutable_header();  // without an id: nobody waits for the outcome
+  AlarmRequest& alarm = *request.mutable_alarm();
+  alarm.set_action(raise ? AlarmRequest::ACTIVATE : AlarmRequest::DEACTIVATE);
+  alarm.set_memberid(options_.member);
+  alarm.set_alarm(static_cast<etcdserverpb::AlarmType>(type));
+  propose_unwatched(request);
+}
+
+void Service::propose_compaction(std::int64_t revision) {
+  etcdserverpb::InternalRaftRequest request;
+  request.mutable_header();
+  request.mutable_compaction()->set_revision(revision);
+  propose_unwatched(request);
 }
 
 void Service::confirm_read(io::Executor& loop, std::move_only_function<void(Result<void>)> done) {

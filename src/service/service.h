@@ -41,6 +41,8 @@ struct ServiceOptions {
   MemberId member = 0;
   std::uint64_t request_bytes_max = 1'572'864;  // --max-request-bytes, of the encoded command
   Duration timeout = 7s;                        // 5 s + 2 election time-outs
+  std::uint64_t tail_bytes_max = 256 << 20;     // of versions that the store has not committed; then no more are taken
+  std::function<bool()> full = {};              // whether this member lacks room; called on any thread
   Metrics* metrics = nullptr;                   // null: nothing is counted. Must outlive the service
 };
 
@@ -94,7 +96,8 @@ class Service {
   void start();
 
   /// Proposes a v2 command; `done` is called once, on `loop`, when it has been applied here or has failed.
-  /// Errors: kTooLarge, kTimeout (it may yet be applied), kNoLeader, kStopped; texts as upstream's.
+  /// Errors: kTooLarge, kTimeout (it may yet be applied), kNoLeader, kStopped, kNoSpace (deletes still go),
+  /// kTooManyRequests (the disk is far behind); texts as upstream's.
   void write(const etcdv2pb::Command& command, io::Executor& loop, std::move_only_function<void(Result<Written>)> done);
 
   /// Tells the cluster this member's name and client URLs.
@@ -116,6 +119,13 @@ class Service {
   Result<void> update_member(MemberId id, std::vector<std::string> peer_urls) const;
   Result<void> remove_member(MemberId id) const;
 
+  /// The alarms that stand in the cluster.
+  [[nodiscard]] members::Alarms& alarms() const { return replica_.alarms(); }
+  /// Raises or clears an alarm of this member's; nobody is told what became of it but by the log.
+  void propose_alarm(members::AlarmType type, bool raise);
+  /// Compacts the history up to `revision`, likewise.
+  void propose_compaction(std::int64_t revision);
+
   /// Calls `done` on `loop` once this member has applied all that was committed when this was called.
   /// Errors: kTimeout, kNoLeader, kStopped.
   void confirm_read(io::Executor& loop, std::move_only_function<void(Result<void>)> done);
@@ -134,6 +144,7 @@ class Service {
   /// Gives a command its id and puts it into the log, together with those that came in the same turn of `loop`.
   void send(etcdserverpb::InternalRaftRequest& request, io::Executor& loop, Answer answer);
   void propose_gathered();
+  void propose_unwatched(const etcdserverpb::InternalRaftRequest& request);
 
   replica::Replica& replica_;
   mvcc::Store& store_;

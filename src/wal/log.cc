@@ -545,6 +545,11 @@ std::size_t Log::segments() const {
   return segments_.size();
 }
 
+Index Log::first_of_newest(std::size_t count) const {
+  const std::scoped_lock lock(mu_);
+  return count >= segments_.size() ? first_ : segments_[segments_.size() - std::max<std::size_t>(count, 1)].first;
+}
+
 Result<void> Log::release(Index index) {
   if (dead_) return std::unexpected(*dead_);
   for (;;) {

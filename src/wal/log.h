@@ -92,6 +92,9 @@ class Log {
   [[nodiscard]] Index first() const;
   [[nodiscard]] Index end() const;
 
+  /// The first entry of the newest `count` segments; what lies before can go when no more are to be kept.
+  [[nodiscard]] Index first_of_newest(std::size_t count) const;
+
   /// Removes segments that hold only entries before `index`, oldest first. Readers must have let go of them.
   Result<void> release(Index index);
 

@@ -145,7 +145,7 @@ class FromTheStartTest(MetricsCase):
         for name, value in (("etcd_server_has_leader", 1), ("etcd_server_is_leader", 1), ("etcd_server_is_learner", 0),
                             ("etcd_server_leader_changes_seen_total", 1), ("etcd_server_proposals_failed_total", 0),
                             ("etcd_debugging_mvcc_compact_revision", -1), ("etcd_debugging_mvcc_current_revision", 1),
-                            ("etcd_mvcc_put_total", 0), ("etcd_server_quota_backend_bytes", 2 << 30),
+                            ("etcd_mvcc_put_total", 0),
                             ("etcd_debugging_lease_granted_total", 0)):
             self.assertEqual(scrape.value(name), value, name)
 

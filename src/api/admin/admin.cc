@@ -43,6 +43,22 @@ BytesView name_of(Check check) {
   return "";
 }
 
+std::string_view name_of(members::AlarmType type) {
+  return type == members::AlarmType::kNoSpace ? "NOSPACE" : "CORRUPT";
+}
+
+/// Why an alarm makes the member unhealthy: the first one that the request does not pass over; empty for none.
+std::string alarm_reason(const service::Service& service, const net::Form& form) {
+  for (const members::Alarm& alarm : service.alarms().all()) {
+    const auto passed_over = [&](const auto& pair) {
+      return pair.first == "exclude" && pair.second == name_of(alarm.type);
+    };
+    if (std::ranges::any_of(form.pairs, passed_over)) continue;
+    return alarm.type == members::AlarmType::kNoSpace ? "ALARM NOSPACE" : "ALARM CORRUPT";
+  }
+  return {};
+}
+
 bool is_learner(const service::Service& service) {
   const auto membership = service.membership();
   const auto own = membership->members.find(service.member());
@@ -79,6 +95,10 @@ void HealthHandler::handle(net::Request request, std::shared_ptr<net::Exchange> 
   }
   const net::Form form = net::parse_form(request.query);
   const std::string* const serializable = form.find("serializable");
+  if (const std::string alarm = alarm_reason(service_, form); !alarm.empty()) {
+    answer(*exchange, alarm);
+    return;
+  }
   if (serializable != nullptr && *serializable == "true") {
     answer(*exchange, "");
     return;
@@ -125,6 +145,9 @@ net::Response ProbeHandler::answer(const std::vector<Check>& checks, const Resul
   bool passed = true;
   for (const Check check : checks) {
     Bytes fault;
+    if (check == Check::kDataCorruption && service_.alarms().active(members::AlarmType::kCorrupt)) {
+      fault = "alarm activated: CORRUPT";
+    }
     if (check == Check::kLinearizableRead && !read) fault = read.error().message;
     if (check == Check::kNonLearner && is_learner(service_)) fault = "not supported for learner";
     count(check, fault.empty());

@@ -27,7 +27,8 @@ class VersionHandler final : public net::Handler {
 };
 
 /// GET: 200 `{"health":"true","reason":""}` once a linearizable read has gone through, else 503 with the reason.
-/// `serializable=true` asks for neither leader nor quorum. `exclude=NAME` passes over an alarm; there are none yet.
+/// `serializable=true` asks for neither leader nor quorum. An alarm is a reason, too, unless an
+/// `exclude=NAME` passes over its kind.
 class HealthHandler final : public net::Handler {
  public:
   HealthHandler(service::Service& service, Metrics& metrics) : service_(service), metrics_(metrics) {}
