@@ -4,15 +4,17 @@
 #include <utility>
 
 namespace etcd::duties {
+namespace {
+
+constexpr std::uint64_t kBytesPerMillisecond = 500'000;  // as fast as a log and a store may grow
+
+}  // namespace
 
 SpaceMonitor::SpaceMonitor(SpaceMonitorOptions options, const io::Clock& clock, io::Executor& loop, Ports ports)
     : options_(options), clock_(clock), loop_(loop), ports_(std::move(ports)) {}
 
 void SpaceMonitor::start() {
-  loop_.post([this] {
-    look();
-    arm();
-  });
+  loop_.post([this] { arm(look()); });
 }
 
 void SpaceMonitor::stop() {
@@ -23,28 +25,31 @@ void SpaceMonitor::look_soon() {
   loop_.post([this] { look(); });
 }
 
-void SpaceMonitor::arm() {
-  loop_.post_at(clock_.now() + options_.interval, [this] {
-    if (stopped_) return;
-    look();
-    arm();
+void SpaceMonitor::arm(Duration pause) {
+  loop_.post_at(clock_.now() + pause, [this] {
+    if (!stopped_) arm(look());
   });
 }
 
-void SpaceMonitor::look() {
-  if (stopped_) return;
+Duration SpaceMonitor::look() {
+  if (stopped_) return options_.interval_most;
   const Use use = ports_.use();
   bool short_of_room = false;
   bool has_room = true;
+  std::uint64_t spare = UINT64_MAX;  // before something has to be done
   if (const auto space = ports_.space()) {
     const std::uint64_t reserve = std::clamp(space->total_bytes / 20, options_.reserve_least, options_.reserve_most);
-    const std::uint64_t room = space->free_bytes + use.free_bytes;
+    const std::uint64_t free_bytes = space->free_bytes + use.free_bytes;
+    const std::uint64_t room = free_bytes - std::min(free_bytes, use.pending_bytes);
+    spare = room - std::min(room, reserve);
     short_of_room = room < reserve;
     has_room = room > reserve + reserve / 2;
   }
   if (options_.quota_bytes != 0) {
-    short_of_room = short_of_room || use.bytes > options_.quota_bytes;
-    has_room = has_room && use.bytes < options_.quota_bytes / 10 * 9;
+    const std::uint64_t bytes = use.bytes + use.pending_bytes;
+    short_of_room = short_of_room || bytes > options_.quota_bytes;
+    has_room = has_room && bytes < options_.quota_bytes / 10 * 9;
+    spare = std::min(spare, options_.quota_bytes - std::min(options_.quota_bytes, bytes));
   }
   if (short_of_room) full_.store(true, std::memory_order_release);
   if (has_room) full_.store(false, std::memory_order_release);
@@ -52,6 +57,9 @@ void SpaceMonitor::look() {
   // Asked again at each look until it stands: a proposal may come to nothing.
   if (full() && !raised) ports_.alarm(true);
   if (has_room && raised) ports_.alarm(false);
+  if (full() || raised) return options_.interval_least;
+  return std::clamp(Duration(std::chrono::milliseconds(spare / kBytesPerMillisecond)), options_.interval_least,
+                    options_.interval_most);
 }
 
 }  // namespace etcd::duties

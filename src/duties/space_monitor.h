@@ -6,8 +6,9 @@
 // Source:  etcd v3.7.1 server/storage/quota.go (what a quota counts, the alarm); the rest is ours: upstream notices a
 //          full file system only when a write has failed, and an operator clears its alarm.
 //
-// Room is what the file system has left plus what the store's file has free inside. The alarm is raised while there is
-// still enough of it for what goes on under the alarm: deletes, compaction, expiry and the batches on their way.
+// Room is what the file system has left plus what the store's file has free inside, less what is on its way there. The
+// alarm is raised while there is still enough of it for what goes on under the alarm: deletes, compaction, expiry and the
+// batches on their way. How soon it looks again follows from how fast a disk could be filled.
 //
 //   room < reserve, or used + tail > quota  -------> alarm raised
 //   room > 1.5 reserve, and used + tail < 0.9 quota -------> cleared, if this member raised it
@@ -26,16 +27,18 @@ namespace etcd::duties {
 
 struct SpaceMonitorOptions {
   std::uint64_t quota_bytes = 0;              // --quota-backend-bytes; 0: none
-  Duration interval = 500ms;                  // between two looks
-  std::uint64_t reserve_least = 16ull << 20;  // the reserve is a twentieth of the file system within these bounds
+  Duration interval_least = 50ms;             // between two looks
+  Duration interval_most = 1s;                // likewise, where there is much room
+  std::uint64_t reserve_least = 32ull << 20;  // the reserve is a twentieth of the file system within these bounds
   std::uint64_t reserve_most = 1ull << 30;
 };
 
 class SpaceMonitor {
  public:
   struct Use {
-    std::uint64_t bytes = 0;       // of data in the store, what is not committed yet included
-    std::uint64_t free_bytes = 0;  // inside the store's file, to be used again
+    std::uint64_t bytes = 0;          // of data in the store's file
+    std::uint64_t free_bytes = 0;     // inside that file, to be used again
+    std::uint64_t pending_bytes = 0;  // of data that are on their way there
   };
   /// What it works with. All are called on `loop`.
   struct Ports {
@@ -56,8 +59,9 @@ class SpaceMonitor {
   void look_soon();
 
  private:
-  void look();
-  void arm();
+  /// Returns when to look again.
+  Duration look();
+  void arm(Duration pause);
 
   const SpaceMonitorOptions options_;
   const io::Clock& clock_;

@@ -69,6 +69,13 @@ TEST_F(SpaceMonitorTest, RoomInsideTheStoresFileCounts) {
   EXPECT_TRUE(raised_);
 }
 
+TEST_F(SpaceMonitorTest, WhatIsOnItsWayCounts) {
+  space_->free_bytes = 100 * kMega;
+  use_.pending_bytes = 60 * kMega;
+  start();
+  EXPECT_TRUE(raised_);
+}
+
 TEST_F(SpaceMonitorTest, AQuotaCountsData) {
   use_.bytes = 99 * kMega;
   start({.quota_bytes = 100 * kMega});
@@ -98,7 +105,7 @@ TEST_F(SpaceMonitorTest, AProposalThatCameToNothingIsMadeAgain) {
 }
 
 TEST_F(SpaceMonitorTest, WhoeverFindsNoSpaceIsHeardAtOnce) {
-  start({.interval = std::chrono::hours(1)});
+  start({.interval_most = std::chrono::hours(1)});
   space_->free_bytes = 0;
   monitor_->look_soon();
   pass(1ms);

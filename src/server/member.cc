@@ -165,8 +165,9 @@ Result<void> Member::build_duties() {
               [this] {
                 const engine::Usage usage = engine_->usage();
                 return duties::SpaceMonitor::Use{
-                    .bytes = usage.bytes_in_use + replica_->store().tail_bytes(),
-                    .free_bytes = usage.bytes_file - std::min(usage.bytes_file, usage.bytes_in_use)};
+                    .bytes = usage.bytes_in_use,
+                    .free_bytes = usage.bytes_file - std::min(usage.bytes_file, usage.bytes_in_use),
+                    .pending_bytes = replica_->store().tail_bytes()};
               },
           .raised = [this] { return replica_->alarms().raised({replica_->member(), members::AlarmType::kNoSpace}); },
           .alarm = [this](bool raise) { service_->propose_alarm(members::AlarmType::kNoSpace, raise); }});
