@@ -147,7 +147,7 @@ Result<void> Applier::apply_tree_command(const CommittedEntry& entry, const etcd
     return {};
   }
   mvcc::WriteTxn txn = store_->begin();
-  tree::Outcome<tree::Event> event = tree::write(txn, command);
+  ETCD_TRY(tree::Outcome<tree::Event> event, tree::write(txn, command));
   if (event) {
     txn.commit();
     note_expiry(*event);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -58,11 +59,16 @@ TEST(EpochsTest, ThreadsPinAndLetGo) {
 
 /// Every revision r >= 3 writes r to "counter" and to one of 200 keys, and keeps the sum over those keys in "sum". So
 /// any single revision can be checked from what it holds.
-TEST(StoreConcurrency, EveryViewIsOneRevisionWhileWritesCommitsAndCompactionsGoOn) {
+class StoreConcurrency : public testing::TestWithParam<std::uint64_t> {};
+
+// The second one leaves every value to the engine.
+INSTANTIATE_TEST_SUITE_P(LargeValueBytes, StoreConcurrency, testing::Values(StoreOptions{}.large_value_bytes, 0));
+
+TEST_P(StoreConcurrency, EveryViewIsOneRevisionWhileWritesCommitsAndCompactionsGoOn) {
   engine::MemoryDisk disk;
   const auto engine = engine::open_memory(disk, kTables);
   const io::RealClock clock;
-  const auto store = std::move(*Store::open(*engine, clock));
+  const auto store = std::move(*Store::open(*engine, clock, {.large_value_bytes = GetParam()}));
   std::atomic<bool> done{false};
   std::atomic<std::uint64_t> views{0};
   std::atomic<std::uint64_t> compacted_reads{0};
@@ -72,18 +78,26 @@ TEST(StoreConcurrency, EveryViewIsOneRevisionWhileWritesCommitsAndCompactionsGoO
     std::int64_t total = 0;
     std::int64_t sum = 0;
     std::int64_t counter = 0;
+    std::optional<Error> error;
     const Result<bool> read = view.range(KeyRange::from(""), {.revision = revision}, [&](const Entry& entry) {
+      const Result<EntryRef> whole = view.load(entry);
+      if (!whole.has_value()) {
+        error = whole.error();
+        return false;
+      }
+      const BytesView value = (*whole)->value();
       if (entry.key() == "counter") {
-        counter = number(entry.value());
+        counter = number(value);
       } else if (entry.key() == "sum") {
-        sum = number(entry.value());
+        sum = number(value);
       } else {
-        total += number(entry.value());
+        total += number(value);
       }
       return true;
     });
-    if (!read.has_value()) {
-      ASSERT_EQ(read.error().code, ErrorCode::kCompacted) << read.error().message;
+    if (!read.has_value()) error = read.error();
+    if (error) {
+      ASSERT_EQ(error->code, ErrorCode::kCompacted) << error->message;
       compacted_reads.fetch_add(1);
       return;
     }

@@ -121,7 +121,10 @@ EntryRef Entry::make(const Parts& parts) {
   const std::size_t encoded = encoded_size(parts.kv);
   const std::size_t attributes = parts.attributes.is_default() ? 0 : kAttributesBytes;
   CHECK(encoded <= 0xFFFFFFFFu && parts.links.size() <= 0xFFFFu, "{} bytes, {} of links", encoded, parts.links.size());
-  void* memory = ::operator new(sizeof(Entry) + encoded + attributes + parts.links.size());
+  CHECK(!parts.left_out || (parts.kv.value.empty() && *parts.left_out <= 0xFFFFFFFFu),
+        "a stub with a value of {} bytes", parts.kv.value.size());
+  const std::size_t left_out = parts.left_out ? sizeof(std::uint32_t) : 0;
+  void* memory = ::operator new(sizeof(Entry) + encoded + left_out + attributes + parts.links.size());
   auto* entry = new (memory) Entry();
   entry->encoded_size_ = static_cast<std::uint32_t>(encoded);
   entry->main_ = parts.kv.mod_revision;
@@ -130,8 +133,14 @@ EntryRef Entry::make(const Parts& parts) {
   entry->key_size_ = static_cast<std::uint32_t>(parts.kv.key.size());
   entry->key_offset_ = parts.kv.key.empty() ? 0 : static_cast<std::uint8_t>(1 + varint_size(parts.kv.key.size()));
   entry->links_size_ = static_cast<std::uint16_t>(parts.links.size());
-  entry->flags_ = static_cast<std::uint8_t>((parts.tombstone ? kTombstone : 0) | (attributes > 0 ? kHasAttributes : 0));
+  entry->flags_ = static_cast<std::uint8_t>((parts.tombstone ? kTombstone : 0) | (attributes > 0 ? kHasAttributes : 0) |
+                                            (parts.left_out ? kStub : 0));
   char* out = write_encoded(parts.kv, entry->data());
+  if (parts.left_out) {
+    const auto size = static_cast<std::uint32_t>(*parts.left_out);
+    std::memcpy(out, &size, sizeof size);
+    out += sizeof size;
+  }
   if (attributes > 0) {
     out = write_attributes(parts.attributes, out);
   }
@@ -163,16 +172,54 @@ EntryRef Entry::make_encoded(BytesView encoded, std::uint32_t key_offset, std::u
   return EntryRef::adopt(entry);
 }
 
+EntryRef Entry::make_stub(const Entry& whole) {
+  Parts parts;
+  parts.kv = whole.fields();
+  parts.left_out = parts.kv.value.size();
+  parts.kv.value = {};
+  parts.sub = whole.revision().sub;
+  parts.tombstone = whole.is_tombstone();
+  parts.attributes = whole.attributes();
+  parts.position = whole.position();
+  parts.links = whole.links();
+  return make(parts);
+}
+
 void Entry::free_entry(const Entry* entry) {
   entry->~Entry();
   ::operator delete(const_cast<Entry*>(entry));
 }
 
-KeyValue Entry::fields() const {
-  // The bytes were written by make(), or checked when the record was read.
-  Result<KeyValue> kv = decode_key_value(encoded());
-  CHECK(kv.has_value(), "entry at revision {}.{}: {}", main_, sub_, kv.error().message);
+void Entry::fail_without_value() const {
+  CHECK(false, "the value of revision {}.{} is asked of its stub", main_, sub_);
+}
+
+namespace {
+
+/// The bytes were written by make(), or checked when the record was read.
+KeyValue decode_own(BytesView encoded, Revision revision) {
+  Result<KeyValue> kv = decode_key_value(encoded);
+  CHECK(kv.has_value(), "entry at revision {}.{}: {}", revision.main, revision.sub, kv.error().message);
   return *kv;
+}
+
+}  // namespace
+
+KeyValue Entry::fields() const {
+  return decode_own(encoded(), revision());
+}
+
+KeyValue Entry::meta() const {
+  KeyValue kv = decode_own({data(), encoded_size_}, revision());
+  kv.value = {};
+  return kv;
+}
+
+std::size_t Entry::value_size() const {
+  if (has_value()) return value().size();
+  std::uint32_t size = 0;
+  std::memcpy(&size, data() + encoded_size_, sizeof size);
+  return size;
 }
 
 Attributes Entry::attributes() const {
@@ -180,7 +227,7 @@ Attributes Entry::attributes() const {
   if ((flags_ & kHasAttributes) != 0) {
     std::int64_t numbers[3];
     static_assert(sizeof numbers == kAttributesBytes);
-    std::memcpy(numbers, data() + encoded_size_, sizeof numbers);
+    std::memcpy(numbers, attributes_data(), sizeof numbers);
     attributes = {.created_index = numbers[0], .deadline = {numbers[1]}, .ttl = Duration(numbers[2])};
   }
   return attributes;

@@ -9,9 +9,14 @@
 //      +--------------------+------------------------------+------------------+-----------------+
 //       count, sizes,        a Range reply copies these     created index,     older versions of
 //       revision, position   bytes                          deadline           the key (links.h)
+//
+// A stub is an entry without its value, which was large and which the engine has (StoreOptions::large_value_bytes). It
+// tells all else; Reader::load() gives the whole one. Between its KeyValue, which has no field for the value, and its
+// attributes stands the value's size, 4 bytes.
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "base/bytes.h"
@@ -64,40 +69,54 @@ class Entry {
     Attributes attributes;
     std::uint32_t position = 1;  // how many versions the chain holds, this one included (links.h)
     BytesView links;             // encoded, see links.h
+    // The value's size where the value is left out, and kv.value is empty: the entry becomes a stub.
+    std::optional<std::size_t> left_out{};
   };
 
   static EntryRef make(const Parts& parts);
   /// As above from bytes that are encoded already; `key_size` and `key_offset` say where the key lies in them.
   static EntryRef make_encoded(BytesView encoded, std::uint32_t key_offset, std::uint32_t key_size, Revision revision,
                                bool tombstone, const Attributes& attributes, std::uint32_t position, BytesView links);
+  /// The stub of `whole`, which has its value.
+  static EntryRef make_stub(const Entry& whole);
 
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
 
   [[nodiscard]] BytesView key() const { return {data() + key_offset_, key_size_}; }
+  /// False for a stub. What needs the value (value(), encoded() and fields()) is not to be asked of one.
+  [[nodiscard]] bool has_value() const { return (flags_ & kStub) == 0; }
   [[nodiscard]] BytesView value() const { return fields().value; }
+  /// Of a stub, too.
+  [[nodiscard]] std::size_t value_size() const;
   /// The whole mvccpb.KeyValue, ready for a reply.
-  [[nodiscard]] BytesView encoded() const { return {data(), encoded_size_}; }
+  [[nodiscard]] BytesView encoded() const {
+    if (!has_value()) [[unlikely]]
+      fail_without_value();
+    return {data(), encoded_size_};
+  }
   /// mvccpb.KeyValue with the key alone, which is a tombstone's stored form upstream (HashKV hashes it).
   [[nodiscard]] BytesView encoded_key_only() const { return {data(), key_offset_ + std::size_t{key_size_}}; }
   /// All fields at once; cheaper than one accessor after another.
   [[nodiscard]] KeyValue fields() const;
+  /// All fields but the value, which is empty; of a stub, too.
+  [[nodiscard]] KeyValue meta() const;
 
   [[nodiscard]] bool is_tombstone() const { return (flags_ & kTombstone) != 0; }
   [[nodiscard]] Revision revision() const { return {main_, sub_}; }
   [[nodiscard]] std::int64_t mod_revision() const { return main_; }
-  [[nodiscard]] std::int64_t create_revision() const { return fields().create_revision; }
-  [[nodiscard]] std::int64_t version() const { return fields().version; }
-  [[nodiscard]] LeaseId lease() const { return fields().lease; }
+  [[nodiscard]] std::int64_t create_revision() const { return meta().create_revision; }
+  [[nodiscard]] std::int64_t version() const { return meta().version; }
+  [[nodiscard]] LeaseId lease() const { return meta().lease; }
   [[nodiscard]] Attributes attributes() const;
   /// The v2 createdIndex: the node's own where it has one, else create_revision.
   [[nodiscard]] std::int64_t created_index() const;
 
   [[nodiscard]] std::uint32_t position() const { return position_; }
-  [[nodiscard]] BytesView links() const { return {data() + encoded_size_ + attributes_bytes(), links_size_}; }
+  [[nodiscard]] BytesView links() const { return {attributes_data() + attributes_bytes(), links_size_}; }
   /// Bytes of memory this entry takes, the allocator's own left out.
   [[nodiscard]] std::size_t footprint() const {
-    return sizeof(Entry) + encoded_size_ + attributes_bytes() + links_size_;
+    return sizeof(Entry) + encoded_size_ + left_out_bytes() + attributes_bytes() + links_size_;
   }
 
  private:
@@ -105,12 +124,16 @@ class Entry {
   friend class Limbo;
   static constexpr std::uint8_t kTombstone = 1;
   static constexpr std::uint8_t kHasAttributes = 2;
+  static constexpr std::uint8_t kStub = 4;
 
   Entry() = default;
   ~Entry() = default;
   [[nodiscard]] const char* data() const { return reinterpret_cast<const char*>(this + 1); }
   [[nodiscard]] char* data() { return reinterpret_cast<char*>(this + 1); }
+  [[nodiscard]] const char* attributes_data() const { return data() + encoded_size_ + left_out_bytes(); }
   [[nodiscard]] std::size_t attributes_bytes() const { return (flags_ & kHasAttributes) != 0 ? kAttributesBytes : 0; }
+  [[nodiscard]] std::size_t left_out_bytes() const { return has_value() ? 0 : sizeof(std::uint32_t); }
+  [[noreturn]] void fail_without_value() const;
   void retain() const { count_.fetch_add(1, std::memory_order_relaxed); }
   void release() const {
     if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) free_entry(this);

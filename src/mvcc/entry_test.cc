@@ -108,6 +108,41 @@ TEST(EntryTest, ShowsWhatItWasMadeOf) {
   }
 }
 
+TEST(EntryTest, AStubTellsAllButTheValue) {
+  Bytes links;
+  append_links(90, {{80, 1}, {70, 0}}, links);
+  const Bytes value(30'000, 'v');
+  for (const bool with_attributes : {false, true}) {
+    Entry::Parts parts;
+    parts.kv = {"/a/b", 70, 90, 3, value, 5};
+    parts.sub = 4;
+    parts.position = 3;
+    parts.links = links;
+    if (with_attributes) parts.attributes = {.created_index = 12, .deadline = {.ns = 99}, .ttl = 7s};
+    const EntryRef whole = Entry::make(parts);
+    const EntryRef stub = Entry::make_stub(*whole);
+    EXPECT_TRUE(whole->has_value());
+    EXPECT_FALSE(stub->has_value());
+    EXPECT_EQ(stub->key(), "/a/b");
+    EXPECT_EQ(stub->value_size(), 30'000u);
+    EXPECT_EQ(whole->value_size(), 30'000u);
+    EXPECT_EQ(stub->meta(), whole->meta());
+    EXPECT_EQ(stub->meta(), (KeyValue{"/a/b", 70, 90, 3, {}, 5}));
+    EXPECT_EQ(stub->version(), 3);
+    EXPECT_EQ(stub->lease(), 5);
+    EXPECT_EQ(stub->revision(), (Revision{90, 4}));
+    EXPECT_EQ(stub->position(), 3u);
+    EXPECT_EQ(stub->links(), links);
+    EXPECT_EQ(stub->attributes(), parts.attributes);
+    EXPECT_EQ(stub->created_index(), with_attributes ? 12 : 70);
+    EXPECT_EQ(stub->encoded_key_only(), whole->encoded_key_only());
+    EXPECT_LT(stub->footprint(), 120u);
+    EXPECT_GT(whole->footprint(), 30'000u);
+    EXPECT_DEATH((void)stub->value(), "the value of revision 90.4 is asked of its stub");
+    EXPECT_DEATH((void)stub->encoded(), "the value of revision 90.4 is asked of its stub");
+  }
+}
+
 TEST(EntryTest, CountsItsOwners) {
   Entry::Parts parts;
   parts.kv = {"k", 2, 2, 1, "v", 0};
@@ -170,6 +205,55 @@ TEST(HistoryRecords, ComeBackAsTheyWere) {
     }
     EXPECT_FALSE(decode_history_record(history_key({91, 0}), bytes).has_value());
     EXPECT_FALSE(decode_history_record("short", bytes).has_value());
+  }
+}
+
+TEST(HistoryRecords, APeekChecksAllButALargeValue) {
+  const Cause cause{Action::kExpire, "/a"};
+  Bytes links;
+  append_links(90, {{80, 1}, {70, 0}}, links);
+  const Bytes value(kPeekedValueBytesMin, 'v');
+  for (const LeaseId lease : {0, 7}) {
+    for (const bool with_all : {false, true}) {
+      Entry::Parts parts;
+      parts.kv = {"/a/b", 70, 90, 3, value, lease};
+      if (with_all) {
+        parts.attributes = {.created_index = 12, .deadline = {.ns = -99}, .ttl = -7s};
+        parts.position = 3;
+        parts.links = links;
+      }
+      const EntryRef entry = Entry::make(parts);
+      const Bytes key = history_key(entry->revision());
+      const Bytes bytes = encode_history_record(record_of(*entry, with_all ? &cause : nullptr));
+      const auto whole = decode_history_record(key, bytes);
+      ASSERT_TRUE(whole.has_value()) << whole.error().message;
+      EXPECT_EQ(whole->to_entry()->encoded(), entry->encoded());
+      EXPECT_TRUE(whole->to_entry_or_stub(value.size())->has_value());
+      const auto peeked = peek_history_record(key, bytes, 0);
+      ASSERT_TRUE(peeked.has_value()) << peeked.error().message;
+      const EntryRef stub = peeked->to_entry_or_stub(0);
+      EXPECT_FALSE(stub->has_value());
+      EXPECT_EQ(stub->value_size(), value.size());
+      EXPECT_EQ(stub->meta(), entry->meta());
+      EXPECT_EQ(stub->attributes(), entry->attributes());
+      EXPECT_EQ(stub->links(), entry->links());
+      EXPECT_EQ(stub->position(), entry->position());
+
+      const std::size_t value_begins = bytes.find(value);
+      const std::size_t value_ends = value_begins + value.size();
+      for (std::size_t place = 0; place < bytes.size(); ++place) {
+        Bytes bad = bytes;
+        bad[place] = static_cast<char>(bad[place] ^ (1 << place % 8));
+        EXPECT_FALSE(decode_history_record(key, bad).has_value()) << place;
+        EXPECT_FALSE(peek_history_record(key, bad, value.size()).has_value()) << place;
+        const bool unread = place < 4 || (place >= value_begins && place < value_ends);
+        EXPECT_EQ(peek_history_record(key, bad, value.size() - 1).has_value(), unread) << place;
+      }
+      for (std::size_t size = 0; size < value_begins; ++size) {
+        EXPECT_FALSE(peek_history_record(key, BytesView(bytes).substr(0, size), 0).has_value()) << size;
+      }
+      EXPECT_FALSE(peek_history_record(history_key({90, 1}), bytes, 0).has_value()) << "another row's record";
+    }
   }
 }
 

@@ -12,8 +12,9 @@
 namespace etcd::mvcc {
 
 struct Event {
-  EntryRef entry;            // the version written; a tombstone for a delete. entry->encoded() is the event's kv
-  EntryRef previous;         // the version it replaced; null when the key did not exist (or, from history, see watch.h)
+  EntryRef entry;     // the version written; a tombstone for a delete. entry->encoded() is the event's kv
+  EntryRef previous;  // the version it replaced; null when the key did not exist (or, from history, see watch.h).
+                      // It may be a stub (Reader::load), `entry` never is
   SharedCause shared_cause;  // one per revision
 
   [[nodiscard]] bool is_delete() const { return entry->is_tombstone(); }

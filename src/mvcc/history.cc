@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "base/crc32c.h"
@@ -17,7 +18,8 @@ constexpr unsigned kTombstone = 1;
 constexpr unsigned kHasAttributes = 2;
 constexpr unsigned kHasCause = 4;
 constexpr unsigned kHasLinks = 8;
-constexpr unsigned kKnownFlags = 15;
+constexpr unsigned kHasPeekCrc = 16;
+constexpr unsigned kKnownFlags = 31;
 constexpr std::size_t kCrcBytes = 4;
 
 void store_little_endian(std::uint64_t value, std::size_t bytes, char* out) {
@@ -43,7 +45,31 @@ bool take(BytesView& bytes, std::uint64_t size, BytesView& out) {
   return true;
 }
 
+/// The checksum of a record's row key, flags and all behind the checksums but for `value`, which `rest` spans.
+std::uint32_t peek_crc(BytesView key, char flags, BytesView rest, BytesView value) {
+  const auto before = static_cast<std::size_t>(value.data() - rest.data());
+  std::uint32_t crc = crc32c(crc32c(key), {&flags, 1});
+  crc = crc32c(crc, rest.substr(0, before));
+  return crc32c(crc, rest.substr(before + value.size()));
+}
+
 }  // namespace
+
+EntryRef HistoryRecord::to_entry_or_stub(std::uint64_t large_value_bytes) const {
+  if (value_size <= large_value_bytes) return to_entry();
+  const Result<KeyValue> kv = decode_key_value(encoded);
+  CHECK(kv.has_value(), "revision {}.{}: {}", revision.main, revision.sub, kv.error().message);
+  Entry::Parts parts;
+  parts.kv = *kv;
+  parts.kv.value = {};
+  parts.left_out = value_size;
+  parts.sub = revision.sub;
+  parts.tombstone = tombstone;
+  parts.attributes = attributes;
+  parts.position = position;
+  parts.links = links;
+  return Entry::make(parts);
+}
 
 HistoryRecord record_of(const Entry& entry, const Cause* cause) {
   HistoryRecord record{};
@@ -52,6 +78,7 @@ HistoryRecord record_of(const Entry& entry, const Cause* cause) {
   record.encoded = entry.encoded();
   record.key_offset = static_cast<std::uint32_t>(entry.key().data() - entry.encoded().data());
   record.key_size = static_cast<std::uint32_t>(entry.key().size());
+  record.value_size = static_cast<std::uint32_t>(entry.value_size());
   record.attributes = entry.attributes();
   record.position = entry.position();
   record.links = entry.links();
@@ -93,15 +120,20 @@ Bytes encode_history_record(const HistoryRecord& record) {
   const bool has_links = record.position != 1;
   CHECK(has_links || record.links.empty(), "revision {}.{} is the first of its key and has links", record.revision.main,
         record.revision.sub);
-  std::size_t size = kCrcBytes + 1 + record.encoded.size();
+  const bool has_peek_crc = record.value_size >= kPeekedValueBytesMin;
+  std::size_t size = kCrcBytes + 1 + (has_peek_crc ? kCrcBytes : 0) + record.encoded.size();
   if (has_links) size += varint_size(record.position) + varint_size(record.links.size()) + record.links.size();
   if (has_attributes) size += kAttributesBytes;
   if (record.has_cause) size += 1 + varint_size(record.cause_path.size()) + record.cause_path.size();
 
   Bytes bytes(size, '\0');
   char* out = bytes.data() + kCrcBytes;
-  *out++ = static_cast<char>((record.tombstone ? kTombstone : 0) | (has_attributes ? kHasAttributes : 0) |
-                             (record.has_cause ? kHasCause : 0) | (has_links ? kHasLinks : 0));
+  const auto flags = static_cast<char>((record.tombstone ? kTombstone : 0) | (has_attributes ? kHasAttributes : 0) |
+                                       (record.has_cause ? kHasCause : 0) | (has_links ? kHasLinks : 0) |
+                                       (has_peek_crc ? kHasPeekCrc : 0));
+  *out++ = flags;
+  char* const peek_crc_at = out;
+  if (has_peek_crc) out += kCrcBytes;
   const auto copy = [&out](BytesView part) {
     if (!part.empty()) std::memcpy(out, part.data(), part.size());
     out += part.size();
@@ -124,23 +156,41 @@ Bytes encode_history_record(const HistoryRecord& record) {
   }
   copy(record.encoded);
   CHECK(out == bytes.data() + bytes.size(), "record of {} bytes, {} written", size, out - bytes.data());
-  const std::uint32_t crc = crc32c(crc32c(history_key(record.revision)), BytesView(bytes).substr(kCrcBytes));
+  const Bytes key = history_key(record.revision);
+  if (has_peek_crc) {
+    const BytesView encoded = BytesView(bytes).substr(bytes.size() - record.encoded.size());
+    const Result<KeyValue> kv = decode_key_value(encoded);
+    CHECK(kv.has_value() && kv->value.size() == record.value_size, "revision {}.{} has no value of {} bytes",
+          record.revision.main, record.revision.sub, record.value_size);
+    const BytesView rest = BytesView(bytes).substr(2 * kCrcBytes + 1);
+    store_little_endian(peek_crc(key, flags, rest, kv->value), kCrcBytes, peek_crc_at);
+  }
+  const std::uint32_t crc = crc32c(crc32c(key), BytesView(bytes).substr(kCrcBytes));
   store_little_endian(crc, kCrcBytes, bytes.data());
   return bytes;
 }
 
-Result<HistoryRecord> decode_history_record(BytesView key, BytesView value) {
+namespace {
+
+Result<HistoryRecord> decode(BytesView key, BytesView value, std::uint64_t large_value_bytes) {
   HistoryRecord record{};
   ETCD_TRY(record.revision, parse_history_key(key));
   const Revision at = record.revision;
   BytesView crc;
   if (!take(value, kCrcBytes, crc) || value.empty()) return damaged(at, "record too short");
-  if (crc32c(crc32c(key), value) != load_little_endian(crc)) return damaged(at, "checksum mismatch");
-
-  // What follows was written by encode_history_record(); the checks are against another version's form.
   const auto flags = static_cast<unsigned char>(value[0]);
+  const bool has_peek_crc = (flags & kHasPeekCrc) != 0;
+  const bool peek = has_peek_crc && large_value_bytes < value.size();
+  const auto is_good = [&key, &crc, whole = value] { return crc32c(crc32c(key), whole) == load_little_endian(crc); };
+  if (!peek && !is_good()) return damaged(at, "checksum mismatch");
+
+  // What follows was written by encode_history_record(), or is damaged and peeked at: then what it says is believed at
+  // the end only, where the place of the value is known.
   value.remove_prefix(1);
   if ((flags & ~kKnownFlags) != 0) return damaged(at, "unknown flags");
+  BytesView crc_of_rest;
+  if (has_peek_crc && !take(value, kCrcBytes, crc_of_rest)) return damaged(at, "record too short");
+  const BytesView rest = value;
   record.tombstone = (flags & kTombstone) != 0;
   if ((flags & kHasLinks) != 0) {
     std::uint64_t position = 0;
@@ -177,7 +227,25 @@ Result<HistoryRecord> decode_history_record(BytesView key, BytesView value) {
   if (key_offset > kVarintBytesMax) return damaged(at, "key is not the first field");
   record.key_offset = static_cast<std::uint32_t>(key_offset);
   record.key_size = static_cast<std::uint32_t>(kv->key.size());
+  record.value_size = static_cast<std::uint32_t>(kv->value.size());
+  if (peek) {
+    if (kv->value.empty() ||
+        peek_crc(key, static_cast<char>(flags), rest, kv->value) != load_little_endian(crc_of_rest) ||
+        (record.value_size <= large_value_bytes && !is_good())) {
+      return damaged(at, "checksum mismatch");
+    }
+  }
   return record;
+}
+
+}  // namespace
+
+Result<HistoryRecord> decode_history_record(BytesView key, BytesView value) {
+  return decode(key, value, std::numeric_limits<std::uint64_t>::max());
+}
+
+Result<HistoryRecord> peek_history_record(BytesView key, BytesView value, std::uint64_t large_value_bytes) {
+  return decode(key, value, large_value_bytes);
 }
 
 }  // namespace etcd::mvcc

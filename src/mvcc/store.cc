@@ -95,7 +95,7 @@ Result<std::vector<const Entry*>> Store::load_entries(const engine::Snapshot& sn
   std::vector<const Entry*> entries;
   std::optional<Error> error;
   const auto visit = [&](BytesView key, BytesView value) {
-    const Result<HistoryRecord> record = decode_history_record(key, value);
+    const Result<HistoryRecord> record = peek_history_record(key, value, options_.large_value_bytes);
     if (!record.has_value()) {
       error = record.error();
       return false;
@@ -107,7 +107,7 @@ Result<std::vector<const Entry*>> Store::load_entries(const engine::Snapshot& sn
       const Revision before = decode_links(at, record->links)->front();
       superseded.emplace(before.main, before.sub);
     }
-    if (newest) entries.push_back(record->to_entry().detach());
+    if (newest) entries.push_back(record->to_entry_or_stub(options_.large_value_bytes).detach());
     return true;
   };
   Result<void> scanned = snapshot.scan_back(options_.history, {}, visit);
@@ -154,6 +154,11 @@ void Store::publish_state(const State& state) {
   epochs_.advance(++number_);
 }
 
+void Store::collect() {
+  limbo_.collect(epochs_.oldest_pin(number_));
+  held_back_bytes_.store(limbo_.bytes(), std::memory_order_relaxed);
+}
+
 SharedEventBatch Store::events_of_changes() const {
   auto batch = std::make_shared<EventBatch>();
   batch->revision = revision_;
@@ -182,7 +187,7 @@ void Store::count_changes() const {
     if (entry.is_tombstone()) {
       ++deletes;
     } else {
-      put_bytes += entry.key().size() + entry.value().size();
+      put_bytes += entry.key().size() + entry.value_size();
     }
   }
   Metrics& metrics = *options_.metrics;
@@ -216,7 +221,7 @@ void Store::publish() {
   tree_.seal();
   published_end_ = tail_.end();
   limbo_.seal(number_);
-  limbo_.collect(epochs_.oldest_pin(number_));
+  collect();
 
   for (auto& sink : wanting) {
     io::Executor& loop = sink->loop_;
@@ -241,12 +246,31 @@ std::int64_t Store::take_changes(engine::Batch& batch) {
   return revision_;
 }
 
+bool Store::is_large(const Entry& entry) const {
+  return entry.value_size() > options_.large_value_bytes;
+}
+
+void Store::leave_out_large_values(std::int64_t revision) {
+  const TailView tail = tail_.view();
+  for (std::uint64_t place = tail.begin; place < tail.end; ++place) {
+    const Entry* entry = tail.at(place).entry;
+    if (entry->mod_revision() > revision) return;
+    // The first look spares small entries one at their fields.
+    if (entry->footprint() <= options_.large_value_bytes || !is_large(*entry)) continue;
+    if (tree_.view().find(entry->key()) != entry) continue;  // replaced already
+    limbo_.retire(tree_.put(Entry::make_stub(*entry).detach()));
+    tree_changed_ = true;
+  }
+}
+
 void Store::committed(std::int64_t revision) {
   CHECK(!in_txn_, "a transaction is open at revision {}", revision_);
   CHECK(revision >= committed_ && revision <= taken_revision_, "committed {}, after {}, taken {}", revision, committed_,
         taken_revision_);
   committed_ = revision;
   const std::uint64_t begin = tail_.begin();
+  const bool batch_open = !changes_.empty() || tree_changed_;
+  leave_out_large_values(revision);
   tail_.drop(revision);
   if (tail_.begin() == begin) return;
   tail_bytes_.store(tail_.bytes(), std::memory_order_relaxed);
@@ -256,15 +280,16 @@ void Store::committed(std::int64_t revision) {
   State state = *state_.load(std::memory_order_relaxed);
   state.tail = tail_.view();
   state.tail.end = published_end_;
-  const bool batch_open = !changes_.empty() || tree_changed_;
-  // Without an open batch the tree shows the same keys, though an aborted command may have left it in other nodes.
+  // Without an open batch the tree shows the same keys, though an aborted command may have left it in other nodes, and
+  // stubs have come.
   if (!batch_open) state.tree = tree_.view();
   publish_state(state);
   if (!batch_open) {
+    tree_changed_ = false;
     tree_.seal();
     limbo_.seal(number_);
   }
-  limbo_.collect(epochs_.oldest_pin(number_));
+  collect();
 }
 
 // --- compaction ---
@@ -337,7 +362,7 @@ Result<bool> Store::walk_history(engine::Batch& batch, const SliceBudget& budget
       return false;
     }
     ++records;
-    const Result<HistoryRecord> record = decode_history_record(key, value);
+    const Result<HistoryRecord> record = peek_history_record(key, value, 0);
     if (!record.has_value()) {
       error = record.error();
       return false;
@@ -382,6 +407,7 @@ void Store::check_invariants() const {
   Revision last{committed_, 0x7FFFFFFF};
   for (std::uint64_t place = tail.begin; place < tail.end; ++place) {
     const Entry& entry = *tail.at(place).entry;
+    CHECK(entry.has_value(), "tail: revision {}.{} is a stub", entry.revision().main, entry.revision().sub);
     CHECK(entry.revision() > last, "tail: {}.{} behind {}.{}", entry.revision().main, entry.revision().sub, last.main,
           last.sub);
     const Entry* newest = tree_.view().find(entry.key());
@@ -391,6 +417,12 @@ void Store::check_invariants() const {
     bytes += entry.footprint();
   }
   CHECK(bytes == tail_.bytes(), "tail of {} bytes, {} counted", tail_.bytes(), bytes);
+  for (Cursor cursor = tree_.view().cursor_all({}); cursor.valid(); cursor.next()) {
+    const Entry& entry = cursor.entry();
+    CHECK(entry.has_value() == (entry.mod_revision() > committed_ || !is_large(entry)),
+          "revision {}.{} of {}, value of {} bytes {}, committed {}", entry.revision().main, entry.revision().sub,
+          entry.key(), entry.value_size(), entry.has_value() ? "in memory" : "left out", committed_);
+  }
 }
 
 // --- transactions ---
@@ -428,7 +460,7 @@ const Entry* WriteTxn::put(BytesView key, BytesView value, const PutOptions& opt
   Bytes links;
   if (const Entry* old = tree_.find(key)) {
     if (!old->is_tombstone()) {
-      const KeyValue before = old->fields();
+      const KeyValue before = old->meta();
       parts.kv.create_revision = before.create_revision;
       parts.kv.version = before.version + 1;
     }

@@ -3,8 +3,8 @@
 //
 // Life:    open() -> { begin() -> commit() }* -> publish() -> take_changes() ... committed() ... -> destructor, when no
 //          View, WriteTxn or posted event batch uses it any more
-// Thread:  apply loop only, but for view(), published_revision(), compacted(), tail_bytes(), add_sink() and
-//          remove_sink(): any thread. The engine and the clock must outlive this.
+// Thread:  apply loop only, but for view(), published_revision(), compacted(), tail_bytes(), held_back_bytes(),
+//          add_sink() and remove_sink(): any thread. The engine and the clock must outlive this.
 // Durable: nothing by itself. The caller commits the batches that take_changes() and compact_slice() filled, in the
 //          order in which they were filled, and reports back with committed(). After a crash the store is as of the
 //          newest committed batch.
@@ -53,6 +53,9 @@ struct StoreOptions {
   engine::TableId history = 0;  // where kHistoryTable stands in the list the engine was opened with
   engine::TableId meta = 1;     // likewise kMetaTable
   Metrics* metrics = nullptr;   // for the store and its watch groups, which it must outlive; null: nothing is counted
+  // A value of more bytes than this leaves memory once the engine has committed its version; Reader::load() brings it
+  // back. 0: every value that is not empty leaves; UINT64_MAX: all stay.
+  std::uint64_t large_value_bytes = 16 << 10;
 };
 
 struct PutOptions {
@@ -97,7 +100,8 @@ class WriteTxn;
 
 class Store {
  public:
-  /// Loads the latest state. An empty engine gives revision 1, never compacted.
+  /// Loads the latest state. An empty engine gives revision 1, never compacted. Large values are neither read nor
+  /// checked now, but when load() or an old revision asks for them (docs/formats/store.md).
   /// Errors: kCorrupt naming table and revision; kIo.
   static Result<std::unique_ptr<Store>> open(engine::Engine& engine, const io::Clock& clock,
                                              const StoreOptions& options = {});
@@ -114,6 +118,8 @@ class Store {
   [[nodiscard]] std::int64_t compacted() const { return published_compacted_.load(std::memory_order_seq_cst); }
   /// Memory held by versions that are not committed yet; the cap on proposals looks at it.
   [[nodiscard]] std::uint64_t tail_bytes() const { return tail_bytes_.load(std::memory_order_relaxed); }
+  /// Memory that only old readers keep from being freed, as of the newest publish() or committed().
+  [[nodiscard]] std::uint64_t held_back_bytes() const { return held_back_bytes_.load(std::memory_order_relaxed); }
   void add_sink(std::shared_ptr<EventSink> sink);
   void remove_sink(const std::shared_ptr<EventSink>& sink);
   /// Where watch groups count; null: nowhere.
@@ -132,7 +138,8 @@ class Store {
   /// everything committed must be published.
   /// Returns the revision that the batch brings; hand that to committed() once the batch is durable.
   std::int64_t take_changes(engine::Batch& batch);
-  /// The engine has durably committed all that take_changes() gave up to `revision`: forget it here.
+  /// The engine has durably committed all that take_changes() gave up to `revision`: forget it here, large values of
+  /// newest versions too. Readers who come after the next publication find stubs in their place.
   void committed(std::int64_t revision);
 
   /// Schedules a compaction: from the next publish() on, older revisions than `revision` cannot be read.
@@ -144,9 +151,6 @@ class Store {
   Result<CompactionState> compact_slice(engine::Batch& batch, const SliceBudget& budget = {});
   /// The newest compaction whose records are all gone, as far as batches were handed out; -1: none.
   [[nodiscard]] std::int64_t compaction_finished() const { return finished_; }
-
-  /// Memory that only old readers keep from being freed.
-  [[nodiscard]] std::uint64_t held_back_bytes() const { return limbo_.bytes(); }
 
   /// Order and counts of the tree, tail against tree, marks against each other. O(n).
   void check_invariants() const;
@@ -172,6 +176,11 @@ class Store {
   Result<void> load_marks(const engine::Snapshot& snapshot);
   Result<std::vector<const Entry*>> load_entries(const engine::Snapshot& snapshot) const;
   void publish_state(const State& state);
+  /// Frees what no reader has pinned any more.
+  void collect();
+  [[nodiscard]] bool is_large(const Entry& entry) const;
+  /// Puts stubs in the place of the large ones among the tree's entries that are in the tail up to `revision`.
+  void leave_out_large_values(std::int64_t revision);
   [[nodiscard]] SharedEventBatch events_of_changes() const;
   void count_changes() const;
   Result<CompactionState> run_slice(engine::Batch& batch, const SliceBudget& budget);
@@ -189,7 +198,7 @@ class Store {
   bool in_txn_ = false;
   std::int64_t revision_ = 1;        // of the newest committed transaction; invariant: published <= revision_
   std::vector<Change> changes_;      // since the last publish(), those of an open transaction too
-  bool tree_changed_ = false;        // by compaction, since the last publish()
+  bool tree_changed_ = false;        // by compaction or by stubs, since the last publish()
   std::uint64_t published_end_ = 0;  // of the tail; invariant: begin <= taken_ <= published_end_ <= end
   std::uint64_t taken_ = 0;          // place in the tail up to which take_changes() has gone
   std::int64_t taken_revision_ = 1;
@@ -208,6 +217,7 @@ class Store {
   std::atomic<std::int64_t> published_revision_{1};
   std::atomic<std::int64_t> published_compacted_{-1};
   std::atomic<std::uint64_t> tail_bytes_{0};
+  std::atomic<std::uint64_t> held_back_bytes_{0};
 
   std::mutex sinks_mu_;                            // guards sinks_; taken by nobody who holds another lock
   std::vector<std::shared_ptr<EventSink>> sinks_;  // shared with their loops and with batches under way

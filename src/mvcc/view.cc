@@ -17,8 +17,14 @@ class Reader::HistoryReads {
  public:
   explicit HistoryReads(const Reader& reader) : reader_(reader) {}
 
+  enum class Part : std::uint8_t {
+    kNoValue,
+    kSmallValue,  // an entry, or a stub
+    kAll,
+  };
+
   /// The record at exactly `revision`, or nothing. Its views live until the next call.
-  Result<std::optional<HistoryRecord>> find(Revision revision) {
+  Result<std::optional<HistoryRecord>> find(Revision revision, Part part) {
     in_tail_ = nullptr;
     if (const TailSlot* slot = reader_.tail_.find(revision)) {
       in_tail_ = slot->entry;
@@ -36,22 +42,29 @@ class Reader::HistoryReads {
     const Bytes key = history_key(revision);
     ETCD_TRY(const std::optional<BytesView> value, snapshot_->get(store.options_.history, key));
     if (!value.has_value()) return std::nullopt;
-    ETCD_TRY(const HistoryRecord record, decode_history_record(key, *value));
+    ETCD_TRY(const HistoryRecord record,
+             part == Part::kAll
+                 ? decode_history_record(key, *value)
+                 : peek_history_record(key, *value, part == Part::kNoValue ? 0 : store.options_.large_value_bytes));
     return record;
   }
 
-  /// `record` as an entry, which is the tail's own where it came from there.
-  [[nodiscard]] EntryRef entry_of(const HistoryRecord& record) const {
-    return in_tail_ != nullptr ? EntryRef(in_tail_) : record.to_entry();
+  /// The version at exactly `revision`, or null. It is the tail's own where it came from there. Not for kNoValue.
+  Result<EntryRef> entry_at(Revision revision, Part part) {
+    ETCD_TRY(const std::optional<HistoryRecord> record, find(revision, part));
+    if (!record.has_value()) return EntryRef();
+    if (in_tail_ != nullptr) return EntryRef(in_tail_);
+    return part == Part::kAll ? record->to_entry()
+                              : record->to_entry_or_stub(reader_.store_->options_.large_value_bytes);
   }
 
   /// The version of the key of `newest`, which is newer than `revision`, as of `revision`; null when it was not alive.
-  Result<EntryRef> version_at(const Entry& newest, std::int64_t revision) {
+  Result<EntryRef> version_at(const Entry& newest, std::int64_t revision, Part part) {
     ETCD_TRY(const Before before, walk_to(newest, revision));
     if (!before.alive) return EntryRef();
-    ETCD_TRY(const std::optional<HistoryRecord> record, find(before.revision));
-    if (!record.has_value()) return gone(before.revision, revision);
-    return entry_of(*record);
+    ETCD_TRY(EntryRef entry, entry_at(before.revision, part));
+    if (!entry) return gone(before.revision, revision);
+    return entry;
   }
 
   /// Whether there was such a version; needs one read less.
@@ -82,7 +95,7 @@ class Reader::HistoryReads {
         return Before{.alive = true, .revision = links->front()};
       }
       at = *(readable - 1);
-      ETCD_TRY(const std::optional<HistoryRecord> record, find(at));
+      ETCD_TRY(const std::optional<HistoryRecord> record, find(at, Part::kNoValue));
       if (!record.has_value()) return gone(at, revision);
       links = decode_links(at, record->links);
       creation = false;
@@ -127,7 +140,32 @@ Result<EntryRef> Reader::get(BytesView key, std::int64_t revision) const {
   const Entry* entry = tree_.find(key);
   if (entry == nullptr) return EntryRef();
   if (entry->mod_revision() <= revision) return entry->is_tombstone() ? EntryRef() : EntryRef(entry);
-  return HistoryReads(*this).version_at(*entry, revision);
+  return HistoryReads(*this).version_at(*entry, revision, HistoryReads::Part::kAll);
+}
+
+Result<EntryRef> Reader::as_of(const Entry& newest, std::int64_t revision) const {
+  ETCD_TRY_VOID(check_readable(revision));
+  if (newest.mod_revision() <= revision) return newest.is_tombstone() ? EntryRef() : EntryRef(&newest);
+  return HistoryReads(*this).version_at(newest, revision, HistoryReads::Part::kSmallValue);
+}
+
+Result<EntryRef> Reader::load(const Entry& entry) const {
+  if (entry.has_value()) return EntryRef(&entry);
+  const Revision at = entry.revision();
+  ETCD_TRY(EntryRef whole, HistoryReads(*this).entry_at(at, HistoryReads::Part::kAll));
+  const auto lost = [at](ErrorCode code, const char* what) {
+    return failure(code, fmt::format("table {}, revision {}.{}: {}", kHistoryTable, at.main, at.sub, what));
+  };
+  if (whole) {
+    if (whole->key() == entry.key() && whole->value_size() == entry.value_size()) return whole;
+    return lost(ErrorCode::kCorrupt, "is another version than it was");
+  }
+  // Compaction takes a version that a newer one has replaced, and is published before it takes the first.
+  const View now = store_->view();
+  const Entry* newest = now.tree_.find(entry.key());
+  const bool replaced = newest == nullptr || newest->revision() != at;
+  if (replaced && at.main <= now.compacted()) return lost(ErrorCode::kCompacted, "is compacted");
+  return lost(ErrorCode::kCorrupt, "missing");
 }
 
 Result<bool> Reader::range(const KeyRange& range, const RangeOptions& options, EntryVisitor visit) const {
@@ -141,13 +179,14 @@ Result<bool> Reader::range(const KeyRange& range, const RangeOptions& options, E
   }
   std::uint64_t shown = 0;
   HistoryReads reads(*this);
+  const HistoryReads::Part part = options.keys_only ? HistoryReads::Part::kSmallValue : HistoryReads::Part::kAll;
   for (Cursor cursor = latest ? tree_.cursor(range.begin()) : tree_.cursor_all(range.begin()); cursor.valid();
        cursor.next()) {
     const Entry* entry = &cursor.entry();
     if (range.is_past(entry->key())) break;
     EntryRef older;
     if (!latest && entry->mod_revision() > options.revision) {
-      ETCD_TRY(older, reads.version_at(*entry, options.revision));
+      ETCD_TRY(older, reads.version_at(*entry, options.revision, part));
       entry = older.get();
     }
     if (entry == nullptr || entry->is_tombstone()) continue;
@@ -207,9 +246,7 @@ Result<void> Reader::history(std::int64_t first, std::int64_t last, RecordVisito
 
 Result<EntryRef> Reader::version(Revision revision) const {
   if (revision.main > readable_ || revision.main < 0) return EntryRef();
-  HistoryReads reads(*this);
-  ETCD_TRY(const std::optional<HistoryRecord> record, reads.find(revision));
-  return record.has_value() ? reads.entry_of(*record) : EntryRef();
+  return HistoryReads(*this).entry_at(revision, HistoryReads::Part::kSmallValue);
 }
 
 }  // namespace etcd::mvcc

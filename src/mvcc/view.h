@@ -10,6 +10,8 @@
 //
 // Reading the latest state never fails and touches memory only. Reading an older revision walks the same tree and, for
 // a key written since, hops through its history records: O(log versions) each (links.h).
+//
+// Any entry may be a stub, whose large value is on the engine only: whoever needs the value calls load() before.
 #pragma once
 #include <absl/functional/function_ref.h>
 
@@ -31,6 +33,7 @@ class Store;
 struct RangeOptions {
   std::uint64_t limit = 0;    // at most so many keys; 0: all of them
   std::int64_t revision = 0;  // <= 0: the latest of this view
+  bool keys_only = false;     // no value is needed: large ones are not read from history, their entries are stubs
 };
 
 /// Return false to stop. The entry is borrowed; EntryRef(&entry) keeps it.
@@ -52,6 +55,12 @@ class Reader {
   /// Shows the keys of `range` in byte order. Returns true when the limit cut off more of them.
   Result<bool> range(const KeyRange& range, const RangeOptions& options, EntryVisitor visit) const;
 
+  /// `entry` with its value: itself, or the whole one for a stub, which is read from the engine.
+  /// Shape:   `entry` was shown by this reader or another one of the store, or by an event.
+  /// Errors:  kCompacted when a newer version has replaced it since this view was taken and compaction took it away;
+  ///          never on a WriteTxn for what it shows. kCorrupt, kIo.
+  [[nodiscard]] Result<EntryRef> load(const Entry& entry) const;
+
   /// How many keys `range` has. O(log n).
   [[nodiscard]] std::uint64_t count(const KeyRange& range) const { return tree_.count(range); }
   /// The same at `revision` (<= 0: the latest); the cost follows what was written since.
@@ -59,6 +68,12 @@ class Reader {
 
   /// A cursor over the latest live keys, at the first one >= `from`. On a WriteTxn a write ends its life.
   [[nodiscard]] Cursor cursor(BytesView from) const { return tree_.cursor(from); }
+  /// As above over the deleted keys, too: as_of() tells what each was at an older revision, one at a time, so that the
+  /// caller bounds how many are looked at.
+  [[nodiscard]] Cursor cursor_all(BytesView from) const { return tree_.cursor_all(from); }
+  /// What `newest`, which this reader's cursor showed, was at `revision`, which is not past this reader's: a version,
+  /// maybe a stub, or null when the key was not alive.
+  [[nodiscard]] Result<EntryRef> as_of(const Entry& newest, std::int64_t revision) const;
   /// The first live key of `range`, or null.
   [[nodiscard]] const Entry* first_in(const KeyRange& range) const;
 
@@ -69,7 +84,8 @@ class Reader {
   /// far as they are not compacted away; who needs all of them asks Store::compacted() afterwards. Call it in pieces:
   /// each call holds one engine snapshot, so stop after some thousand records and go on behind the last one.
   Result<void> history(std::int64_t first, std::int64_t last, RecordVisitor visit) const;
-  /// One version by its exact revision, or null when it is not there (compacted, or never was).
+  /// One version by its exact revision, or null when it is not there (compacted, or never was). A large value is left
+  /// to load().
   [[nodiscard]] Result<EntryRef> version(Revision revision) const;
 
  protected:

@@ -32,21 +32,32 @@ std::ostream& operator<<(std::ostream& out, const Seen& seen) {
              << " previous " << seen.previous << " action " << static_cast<int>(seen.action);
 }
 
-Seen seen_of(const Event& event) {
-  return {event.entry->revision(), Bytes(event.entry->key()), event.is_delete(),
-          event.previous ? Bytes(event.previous->value()) : "-", event.cause().action};
+/// What was there before, as far as it is known.
+Bytes previous_of(const Event& event, const Store& store) {
+  if (!event.previous) return "-";
+  const Result<EntryRef> whole = store.view().load(*event.previous);
+  if (whole.has_value()) return Bytes((*whole)->value());
+  EXPECT_EQ(whole.error().code, ErrorCode::kCompacted) << whole.error().message;
+  return "-";
+}
+
+Seen seen_of(const Event& event, const Store& store) {
+  EXPECT_TRUE(event.entry->has_value());
+  return {event.entry->revision(), Bytes(event.entry->key()), event.is_delete(), previous_of(event, store),
+          event.cause().action};
 }
 
 /// Takes what it is given, unless it is told to be full.
 class Recorder final : public WatchReceiver {
  public:
+  explicit Recorder(const Store& store) : store_(store) {}
   bool deliver(WatcherId watcher, const WatchDelivery& delivery) override {
     EXPECT_FALSE(delivery.events.empty());
     EXPECT_GE(delivery.store_revision, delivery.events.back()->revision());
     if (room[watcher] == 0) return false;
     if (room[watcher] > 0) --room[watcher];
     ++deliveries[watcher];
-    for (const Event* event : delivery.events) seen[watcher].push_back(seen_of(*event));
+    for (const Event* event : delivery.events) seen[watcher].push_back(seen_of(*event, store_));
     if (const auto call = std::exchange(on_deliver, nullptr)) call(watcher);
     return true;
   }
@@ -60,13 +71,18 @@ class Recorder final : public WatchReceiver {
   std::map<WatcherId, std::int64_t> compacted_at;
   std::map<WatcherId, Error> failures;
   std::function<void(WatcherId)> on_deliver;  // called once
+
+ private:
+  const Store& store_;
 };
 
 class WatchTest : public testing::Test {
  protected:
-  explicit WatchTest(std::uint64_t seed = 1) : rng_(seed), scheduler_(seed) {
-    engine_ = engine::open_memory(disk_, kTables);
-    store_ = std::move(*Store::open(*engine_, scheduler_.clock()));
+  explicit WatchTest(std::uint64_t seed = 1, std::uint64_t large_value_bytes = StoreOptions{}.large_value_bytes)
+      : rng_(seed),
+        scheduler_(seed),
+        engine_(engine::open_memory(disk_, kTables)),
+        store_(std::move(*Store::open(*engine_, scheduler_.clock(), {.large_value_bytes = large_value_bytes}))) {
     group_ = std::make_unique<WatchGroup>(*store_, loop_, workers_, CatchUpLimits{4, 7, 4'000'000});
   }
   ~WatchTest() override {
@@ -125,7 +141,7 @@ class WatchTest : public testing::Test {
   engine::MemoryDisk disk_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Store> store_;
-  Recorder recorder_;
+  Recorder recorder_{*store_};
   std::unique_ptr<WatchGroup> group_;
 };
 
@@ -259,6 +275,41 @@ TEST_F(WatchTest, ADamagedLogIsToldAsFailure) {
   EXPECT_EQ(group_->size(), 0u);
 }
 
+TEST_F(WatchTest, EventsKeepTheirLargeValuesAndLeaveThePreviousOnesToTheEngine) {
+  const Bytes large(20'000, 'L');
+  std::vector<Event> kept;
+  class Keeper final : public WatchReceiver {
+   public:
+    explicit Keeper(std::vector<Event>& events) : events_(events) {}
+    bool deliver(WatcherId, const WatchDelivery& delivery) override {
+      for (const Event* event : delivery.events) events_.push_back(*event);
+      return true;
+    }
+    void compacted(WatcherId, std::int64_t) override {}
+    void failed(WatcherId, const Error&) override {}
+
+   private:
+    std::vector<Event>& events_;
+  } keeper(kept);
+  group_->watch(KeyRange::from(""), {}, keeper);
+  put("a", large);
+  flush();
+  put("a", "small");
+  flush();
+  settle();
+  group_->watch(KeyRange::from(""), {.start_revision = 2, .previous = true}, keeper);
+  settle();
+  ASSERT_EQ(kept.size(), 4u);
+  for (const std::size_t first : {0, 2}) {  // live, then from history
+    EXPECT_EQ(kept[first].entry->value(), large);
+    ASSERT_TRUE(kept[first + 1].previous);
+    EXPECT_FALSE(kept[first + 1].previous->has_value());
+    EXPECT_EQ(previous_of(kept[first + 1], *store_), large);
+  }
+  compact(3);
+  EXPECT_EQ(previous_of(kept[1], *store_), "-");
+}
+
 TEST_F(WatchTest, SeveralRangesOfOneWatcherTellAnEventOnce) {
   const KeyRange ranges[] = {KeyRange::one("/a/"), KeyRange::between("/a/b", "/a/d"), KeyRange::from("/a/c")};
   const WatcherId id = group_->watch(ranges, {}, recorder_);
@@ -307,7 +358,8 @@ TEST_F(WatchTest, PassesAndBatchesUnderWayOutliveTheGroup) {
 
 class WatchModelTest : public WatchTest, public testing::WithParamInterface<std::uint64_t> {
  protected:
-  WatchModelTest() : WatchTest(GetParam()) {}
+  // Every second pair of seeds leaves all values to the engine.
+  WatchModelTest() : WatchTest(GetParam(), GetParam() / 2 % 2 == 0 ? StoreOptions{}.large_value_bytes : 0) {}
 };
 
 INSTANTIATE_TEST_SUITE_P(Seeds, WatchModelTest, testing::Range<std::uint64_t>(1, 41));
@@ -421,12 +473,13 @@ TEST(WatchThreads, LoopsWorkersAndTheWriterRunAtOnce) {
   const auto store = std::move(*Store::open(*engine, clock));
   io::ThreadExecutor workers("workers");
   struct Loop {
+    explicit Loop(const Store& store) : recorder(store) {}
     io::ThreadExecutor executor{"net"};
     Recorder recorder;
     std::unique_ptr<WatchGroup> group;
     std::atomic<std::int64_t> synced{0};
   };
-  Loop loops[2];
+  Loop loops[] = {Loop(*store), Loop(*store)};
   for (Loop& loop : loops) {
     loop.executor.post([&] { loop.group = std::make_unique<WatchGroup>(*store, loop.executor, workers); });
   }

@@ -47,6 +47,7 @@ struct Response {
   int status = 200;
   Headers headers;  // without Date, Content-Length, Transfer-Encoding and Connection, which the session adds
   Bytes body;
+  bool has_end = false;  // for start(): the stream is one document, complete with finish() and not before
 };
 
 /// The way back to the client for one request. Exactly one of send() and start() is called, once.
@@ -61,6 +62,10 @@ class Exchange {
   virtual void send(Response response) = 0;
 
   /// Sends the head of a streamed answer at once; `response.body` is its first piece, if any.
+  ///
+  /// A server that stops, and a client that closes its sending side, end a stream there and then, unless it has an end
+  /// of its own (`response.has_end`): that one is waited for as any answer. When its source cannot go on, it drops the
+  /// Exchange, and the client sees that the connection broke in the middle of a body.
   virtual void start(Response response) = 0;
   /// Sends a further piece at once (an HTTP/1.1 chunk). A large one is held once, however many clients it goes to.
   virtual void write(SharedBytes piece) = 0;

@@ -264,6 +264,7 @@ class Http1Session final : public Session {
   bool keep_alive_ = true;    // its client wants the connection kept
   bool head_only_ = false;    // its method is HEAD
   bool close_after_ = false;  // its answer says so
+  bool has_end_ = false;      // state streaming: only finish() makes the stream complete
   Framing framing_ = Framing::kNone;
   bool input_ended_ = false;
   bool blocked_ = false;  // state is idle, and input waits for room in the output or for the next turn
@@ -367,7 +368,7 @@ void Http1Session::run_buffered() {
 void Http1Session::receive_end() {
   if (input_ended_) return;
   input_ended_ = true;
-  if (state_ == State::kStreaming) {
+  if (state_ == State::kStreaming && !has_end_) {
     close(false);
   } else {
     resume();
@@ -579,7 +580,8 @@ void Http1Session::answer(Response response) {
 
 void Http1Session::start(Response response) {
   CHECK(state_ == State::kAnswering, "start() twice");
-  if (input_ended_) {  // a stream would never notice the client's leaving, so a half-closed client counts as gone
+  has_end_ = response.has_end;
+  if (input_ended_ && !has_end_) {  // it might never notice the client's leaving: a half-closed client counts as gone
     close(false);
     host_.output_ready();
     return;
@@ -589,7 +591,7 @@ void Http1Session::start(Response response) {
   } else {
     framing_ = http_11_ ? Framing::kChunked : Framing::kUntilClose;
   }
-  close_after_ = !keep_alive_ || shutting_down_ || framing_ == Framing::kUntilClose;
+  close_after_ = !keep_alive_ || shutting_down_ || framing_ == Framing::kUntilClose || (input_ended_ && input_.empty());
   Bytes head;
   head.reserve(256);
   append_head(head, response, framing_);
@@ -597,7 +599,7 @@ void Http1Session::start(Response response) {
   state_ = State::kStreaming;
   append_piece(SharedBytes(std::move(response.body)));
   drain_due_ = true;
-  if (shutting_down_) end_stream();
+  if (shutting_down_ && !has_end_) end_stream();
   host_.output_ready();
 }
 
@@ -807,7 +809,13 @@ void Http1Session::shut_down() {
   switch (state_) {
     case State::kIdle:
     case State::kHead: close(!output_.empty()); break;
-    case State::kStreaming: end_stream(); break;
+    case State::kStreaming:
+      if (has_end_) {
+        close_after_ = true;
+      } else {
+        end_stream();
+      }
+      break;
     case State::kBody:
     case State::kAnswering:
     case State::kClosing: break;

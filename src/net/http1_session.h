@@ -19,7 +19,7 @@
 //
 // Order:   one request at a time. Further requests of a pipeline wait as bytes until the one before is answered.
 // Leaving: EOF while a request is being answered is a half-closed client, who still gets that answer; EOF during a
-//          stream means that the client has left.
+//          stream without an end of its own means that the client has left.
 // Memory:  an idle session holds about half a kilobyte and no buffer. A busy one holds at most
 //            - one head, as bytes and parsed: 2 * header_bytes_max + 64 B * header_fields_max, and then
 //            - one body: 2 * body_bytes_max while it grows,

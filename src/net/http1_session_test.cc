@@ -421,6 +421,53 @@ TEST(Http1Session, Streams) {
   EXPECT_EQ(head_only.feed("GET /a HTTP/1.1\r\nHost: h\r\n\r\n"), answer("GET /a?|"));
 }
 
+TEST(Http1Session, AStreamWithAnEndIsCompleteWithFinishAlone) {
+  const auto begin = [](Wire& wire) {
+    wire.feed("GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+    Response head;
+    head.body = "one";
+    head.has_end = true;
+    wire.handler_.kept_[0]->start(std::move(head));
+  };
+
+  Wire half_closed;
+  begin(half_closed);
+  half_closed.pump();
+  half_closed.end();
+  half_closed.handler_.kept_[0]->write(SharedBytes("two"));
+  half_closed.handler_.kept_[0]->finish();
+  EXPECT_EQ(half_closed.pump(), "3\r\ntwo\r\n0\r\n\r\n");
+  EXPECT_TRUE(half_closed.closed());
+
+  Wire closed_before;
+  closed_before.feed("GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+  closed_before.end();
+  Response head;
+  head.has_end = true;
+  closed_before.handler_.kept_[0]->start(std::move(head));
+  closed_before.handler_.kept_[0]->finish();
+  EXPECT_TRUE(closed_before.pump().ends_with("Connection: close\r\n\r\n0\r\n\r\n"));
+  EXPECT_TRUE(closed_before.closed());
+
+  Wire stopping;
+  begin(stopping);
+  stopping.pump();
+  stopping.session_->shut_down();
+  EXPECT_EQ(stopping.pump(), "");
+  EXPECT_FALSE(stopping.closed());
+  stopping.handler_.kept_[0]->write(SharedBytes("two"));
+  stopping.handler_.kept_[0]->finish();
+  EXPECT_EQ(stopping.pump(), "3\r\ntwo\r\n0\r\n\r\n");
+  EXPECT_TRUE(stopping.closed());
+  EXPECT_TRUE(stopping.session_->lingers());
+
+  Wire dropped;
+  begin(dropped);
+  dropped.handler_.kept_.clear();
+  EXPECT_TRUE(dropped.pump().ends_with("\r\n\r\n3\r\none\r\n"));
+  EXPECT_TRUE(dropped.closed());
+}
+
 TEST(Http1Session, DrainedIsToldAfterEveryWrite) {
   Wire wire;
   wire.feed("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");

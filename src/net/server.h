@@ -59,8 +59,9 @@ class Server {
   /// Begins to accept.
   void start();
 
-  /// Stops listening, closes idle connections, ends streams, and lets running answers finish for up to `grace`; then
-  /// closes what is left. Returns when nothing calls the handler or an on_close callback any more.
+  /// Stops listening, closes idle connections, ends streams that have no end of their own, and lets running answers
+  /// finish for up to `grace`; then closes what is left. Returns when nothing calls the handler or an on_close callback
+  /// any more.
   void stop(Duration grace);
 
   [[nodiscard]] std::size_t connections() const;

@@ -61,8 +61,8 @@ class Session {
   /// deadline() has come.
   virtual void tick() = 0;
 
-  /// No further requests: an idle session finishes at once, one that answers finishes after that answer, and a stream,
-  /// which has no end of its own, is ended here.
+  /// No further requests: an idle session finishes at once, one that answers finishes after that answer, and a stream
+  /// that has no end of its own is ended here.
   virtual void shut_down() = 0;
   /// The connection is broken. Nothing can be sent any more.
   virtual void client_gone() = 0;

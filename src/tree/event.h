@@ -16,8 +16,8 @@ namespace etcd::tree {
 struct Node {
   Bytes path;
   bool dir = false;
-  std::optional<Bytes> value;          // a file's; absent for directories and for what was deleted
-  WallTime deadline;                   // 0: it has no TTL
+  std::optional<Bytes> value;  // a file's; absent for directories, for what was deleted, and where it is not known
+  WallTime deadline;           // 0: it has no TTL
   std::optional<Duration> ttl_left{};  // as of the event, where that is not now
   std::int64_t modified_index = 0;
   std::int64_t created_index = 0;
@@ -36,8 +36,10 @@ struct Event {
   friend bool operator==(const Event&, const Event&) = default;
 };
 
-/// The file that `entry` holds.
+/// The file that `entry`, which has its value, holds.
 Node file_of(const mvcc::Entry& entry);
+/// As above without the value, which `entry` need not have.
+Node file_without_value(const mvcc::Entry& entry);
 /// The directory at `path`, whose marker is `marker`; null for one that only keys below it make.
 Node directory_of(BytesView path, const mvcc::Entry* marker);
 

@@ -1,6 +1,7 @@
-// tree/read.h - reads a node of the tree: a file, or a directory with what is in it.
+// tree/read.h - reads a node of the tree at once: a file, or a directory with what is in it.
 //
 // Thread:  any, on a View of one's own.
+// Memory:  a listing takes some bytes for each node. Where it may be large, a Walk (walk.h) shows the same nodes.
 // Source:  etcd v2.3.8 store/store.go (Get, loadInternalNode) and node.go (Repr).
 #pragma once
 #include <cstdint>
@@ -9,23 +10,13 @@
 #include "base/bytes.h"
 #include "mvcc/view.h"
 #include "tree/refusal.h"
+#include "tree/walk.h"
 
 namespace etcd::tree {
 
-struct ReadOptions {
-  bool recursive = false;  // the whole subtree, not one level of it
-};
-
-/// One node of a listing. All of it is borrowed from the reader that made the listing.
-struct ListedNode {
-  BytesView path;
-  const mvcc::Entry* entry = nullptr;  // the file, or the directory's marker; null for a directory without one
-  bool dir = false;
-  std::uint32_t depth = 0;  // 0: the node that was asked for, 1: what is in it, and so on
-};
-
 /// Nodes in the order of a document: each directory is followed by all that is in it, siblings sorted by name.
-/// A flat list, since paths may be as deep as they are long.
+/// A flat list, since paths may be as deep as they are long. Borrowed from the reader, but the first path from the
+/// caller where that is a directory.
 using Listing = std::vector<ListedNode>;
 
 /// Reads the node at the clean path `path`. Hidden nodes below it are left out. Refusals carry `index`.

@@ -17,22 +17,39 @@ namespace {
 using etcdv2pb::Command;
 using mvcc::Action;
 
-class Tree : public testing::Test {
+/// The parameter: every write reaches the engine at once and leaves its value there.
+class Tree : public testing::TestWithParam<bool> {
  protected:
   Tree()
       : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc"})),
-        store_(mvcc::Store::open(*engine_, clock_).value()) {}
+        store_(mvcc::Store::open(*engine_, clock_, options()).value()) {}
+
+  static mvcc::StoreOptions options() {
+    mvcc::StoreOptions made;
+    if (GetParam()) made.large_value_bytes = 0;
+    return made;
+  }
+  void publish() {
+    store_->publish();
+    if (!GetParam()) return;
+    engine::Batch batch;
+    const std::int64_t revision = store_->take_changes(batch);
+    ASSERT_TRUE(engine_->commit(batch).has_value());
+    store_->committed(revision);
+  }
 
   Outcome<Event> write(const Command& command) {
     mvcc::WriteTxn txn = store_->begin();
-    Outcome<Event> event = tree::write(txn, command);
+    Result<Outcome<Event>> written = tree::write(txn, command);
+    EXPECT_TRUE(written.has_value()) << written.error().message;
+    Outcome<Event> event = *std::move(written);
     if (event) {
       EXPECT_EQ(txn.commit(), event->index);
     } else {
       EXPECT_FALSE(txn.changed());
       txn.abort();
     }
-    store_->publish();
+    publish();
     return event;
   }
 
@@ -55,7 +72,7 @@ class Tree : public testing::Test {
     mvcc::WriteTxn txn = store_->begin();
     txn.put(key, value);
     txn.commit();
-    store_->publish();
+    publish();
   }
 
   /// "/a=1 /d/ /d/x=2": files with their values, directories with a slash, indented by nothing.
@@ -67,7 +84,7 @@ class Tree : public testing::Test {
     for (const ListedNode& node : *listing) {
       if (!text.empty()) text += ' ';
       text += node.path;
-      if (!node.dir) text += fmt::format("={}", node.entry->value());
+      if (!node.dir) text += fmt::format("={}", (*view.load(*node.entry))->value());
       if (node.dir && !is_root(node.path)) text += '/';
       if (node.dir && !is_root(node.path) && node.entry == nullptr) text += '?';  // no marker
     }
@@ -85,6 +102,8 @@ class Tree : public testing::Test {
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<mvcc::Store> store_;
 };
+
+INSTANTIATE_TEST_SUITE_P(ValuesOnTheEngine, Tree, testing::Bool());
 
 TEST(Path, CleaningIsGos) {
   struct Row {
@@ -119,7 +138,7 @@ TEST(Path, SiblingsSortByNameNotByKey) {
   EXPECT_TRUE(is_hidden_below("/", "/_x"));
 }
 
-TEST_F(Tree, ASetMakesParentsInItsOwnRevision) {
+TEST_P(Tree, ASetMakesParentsInItsOwnRevision) {
   const Outcome<Event> event = write(command(Command::SET, "/p/q/r", "deep"));
   ASSERT_TRUE(event.has_value());
   EXPECT_TRUE(event->created);
@@ -133,7 +152,7 @@ TEST_F(Tree, ASetMakesParentsInItsOwnRevision) {
   EXPECT_EQ(view.get("/p/")->revision(), (Revision{2, 2}));
 }
 
-TEST_F(Tree, IndicesOfAFileOverItsLife) {
+TEST_P(Tree, IndicesOfAFileOverItsLife) {
   EXPECT_EQ(write(command(Command::SET, "/a", "1"))->node.created_index, 2);
   Event event = *write(command(Command::SET, "/a", "2"));
   EXPECT_FALSE(event.created);
@@ -153,7 +172,7 @@ TEST_F(Tree, IndicesOfAFileOverItsLife) {
   EXPECT_EQ(*event.previous->value, "3");
 }
 
-TEST_F(Tree, RefusalsNameWhatStandsInTheWay) {
+TEST_P(Tree, RefusalsNameWhatStandsInTheWay) {
   ASSERT_TRUE(write(command(Command::SET, "/f", "x")).has_value());
   ASSERT_TRUE(write(command(Command::SET, "/d/x", "y")).has_value());
   struct Row {
@@ -199,7 +218,7 @@ TEST_F(Tree, RefusalsNameWhatStandsInTheWay) {
   EXPECT_EQ(store_->revision(), 3);
 }
 
-TEST_F(Tree, ADirectoryKeepsItsIndexAndTakesItsSubtreeAlong) {
+TEST_P(Tree, ADirectoryKeepsItsIndexAndTakesItsSubtreeAlong) {
   ASSERT_TRUE(write(directory(Command::SET, "/d")).has_value());
   ASSERT_TRUE(write(command(Command::SET, "/d/a/b", "1")).has_value());
   Command touch = directory(Command::UPDATE, "/d");
@@ -218,7 +237,7 @@ TEST_F(Tree, ADirectoryKeepsItsIndexAndTakesItsSubtreeAlong) {
   EXPECT_EQ(listed("/d/a/b"), "100 /d");
 }
 
-TEST_F(Tree, AFileGivesWayToADirectoryButNotTheOtherWay) {
+TEST_P(Tree, AFileGivesWayToADirectoryButNotTheOtherWay) {
   ASSERT_TRUE(write(command(Command::SET, "/a", "1")).has_value());
   const Event event = *write(directory(Command::SET, "/a"));
   EXPECT_TRUE(event.node.dir);
@@ -227,7 +246,7 @@ TEST_F(Tree, AFileGivesWayToADirectoryButNotTheOtherWay) {
   EXPECT_EQ(listed("/"), "/ /a/");
 }
 
-TEST_F(Tree, InOrderKeysAreNamedAfterTheirRevision) {
+TEST_P(Tree, InOrderKeysAreNamedAfterTheirRevision) {
   EXPECT_EQ(write(command(Command::CREATE_IN_ORDER, "/q", "1"))->node.path, "/q/00000000000000000002");
   EXPECT_EQ(write(command(Command::CREATE_IN_ORDER, "/q", "2"))->node.path, "/q/00000000000000000003");
   EXPECT_EQ(write(command(Command::CREATE_IN_ORDER, "/", "3"))->node.path, "/00000000000000000004");
@@ -235,7 +254,7 @@ TEST_F(Tree, InOrderKeysAreNamedAfterTheirRevision) {
   EXPECT_EQ(refusal(write(command(Command::CREATE_IN_ORDER, "/f", "4"))), "104 /f @5");
 }
 
-TEST_F(Tree, HiddenNodesAreLeftOutBelowTheNodeAsked) {
+TEST_P(Tree, HiddenNodesAreLeftOutBelowTheNodeAsked) {
   ASSERT_TRUE(write(command(Command::SET, "/d/_h/x", "1")).has_value());
   ASSERT_TRUE(write(command(Command::SET, "/d/v", "2")).has_value());
   EXPECT_EQ(listed("/"), "/ /d/ /d/v=2");
@@ -243,7 +262,7 @@ TEST_F(Tree, HiddenNodesAreLeftOutBelowTheNodeAsked) {
   EXPECT_EQ(listed("/d/_h/x"), "/d/_h/x=1");
 }
 
-TEST_F(Tree, SortsByNameWhereKeysSortOtherwise) {
+TEST_P(Tree, SortsByNameWhereKeysSortOtherwise) {
   for (const char* path : {"/d/a/x", "/d/a-b", "/d/a!", "/d/a0", "/d/b"}) {
     ASSERT_TRUE(write(command(Command::SET, path, "v")).has_value());
   }
@@ -251,7 +270,7 @@ TEST_F(Tree, SortsByNameWhereKeysSortOtherwise) {
   EXPECT_EQ(listed("/d", false), "/d/ /d/a/ /d/a!=v /d/a-b=v /d/a0=v /d/b=v");
 }
 
-TEST_F(Tree, KeysOfV3ClientsAreShownWhereTheyHaveAPath) {
+TEST_P(Tree, KeysOfV3ClientsAreShownWhereTheyHaveAPath) {
   for (const char* key :
        {"plain", "/v/x", "/v/y/z", "/v//odd", "/v/./odd", "/v/a/../odd", "/both", "/both/x", "/dir/"}) {
     put_key(key, "k");
@@ -268,7 +287,66 @@ TEST_F(Tree, KeysOfV3ClientsAreShownWhereTheyHaveAPath) {
   EXPECT_EQ(listed("/"), "/ /both=k /dir/");
 }
 
-TEST_F(Tree, ExpiryMeetsOnlyTheDeadlineItWasMeantFor) {
+TEST_P(Tree, ValuesAreComparedAndShownWhereverTheyLie) {
+  ASSERT_TRUE(write(command(Command::SET, "/f", "one")).has_value());
+  EXPECT_EQ(store_->view().get("/f")->has_value(), !GetParam());
+  Command swap = command(Command::COMPARE_AND_SWAP, "/f", "two");
+  swap.set_prev_value("other");
+  EXPECT_EQ(refusal(write(swap)), "101 [other != one] @2");
+  swap.set_prev_index(7);
+  EXPECT_EQ(refusal(write(swap)), "101 [other != one] [7 != 2] @2");
+  swap.set_prev_value("one");
+  EXPECT_EQ(refusal(write(swap)), "101 [7 != 2] @2");
+  swap.set_prev_index(2);
+  Event event = *write(swap);
+  EXPECT_EQ(event.previous->value, "one");
+  EXPECT_EQ(event.node.value, "two");
+  Command refresh = command(Command::SET, "/f");
+  refresh.set_refresh(true);
+  refresh.set_deadline(1000);
+  event = *write(refresh);
+  EXPECT_EQ(event.previous->value, "two");
+  EXPECT_EQ(event.node.value, "two");
+  refresh.set_verb(Command::UPDATE);
+  event = *write(refresh);
+  EXPECT_EQ(event.node.value, "two");
+  EXPECT_EQ(listed("/f"), "/f=two");
+  event = *write(command(Command::SET, "/f", "three"));
+  EXPECT_EQ(event.previous->value, "two");
+  Command remove = command(Command::COMPARE_AND_DELETE, "/f");
+  remove.set_prev_value("two");
+  EXPECT_EQ(refusal(write(remove)), "101 [two != three] @6");
+  remove.set_prev_value("three");
+  event = *write(remove);
+  EXPECT_EQ(event.previous->value, "three");
+  EXPECT_FALSE(event.node.value.has_value());
+}
+
+TEST_P(Tree, AValueThatCannotBeReadIsNoOutcome) {
+  ASSERT_TRUE(write(command(Command::SET, "/f", "one")).has_value());
+  const Bytes garbage = "garbage";
+  if (GetParam()) disk_.damage("history", mvcc::history_key({2, 0}), &garbage);
+  Command swap = command(Command::COMPARE_AND_SWAP, "/f", "two");
+  swap.set_prev_value("other");
+  Command touch = command(Command::UPDATE, "/f");
+  touch.set_refresh(true);
+  for (const Command& needs_it : {swap, touch, command(Command::SET, "/f", "two"), command(Command::DELETE, "/f")}) {
+    mvcc::WriteTxn txn = store_->begin();
+    const Result<Outcome<Event>> written = tree::write(txn, needs_it);
+    ASSERT_EQ(written.has_value(), !GetParam()) << needs_it.verb();
+    if (written.has_value()) continue;
+    EXPECT_EQ(written.error().code, ErrorCode::kCorrupt);
+    EXPECT_FALSE(txn.changed());
+  }
+  // What does not depend on it goes on.
+  swap.clear_prev_value();
+  swap.set_prev_index(7);
+  EXPECT_EQ(refusal(write(swap)), "101 [7 != 2] @2");
+  EXPECT_EQ(refusal(write(command(Command::CREATE, "/f", "x"))), "105 /f @2");
+  EXPECT_EQ(write(command(Command::EXPIRE, "/f"))->action, Action::kExpire);
+}
+
+TEST_P(Tree, ExpiryMeetsOnlyTheDeadlineItWasMeantFor) {
   Command with_ttl = command(Command::SET, "/t", "x");
   with_ttl.set_deadline(1000);
   ASSERT_TRUE(write(with_ttl).has_value());
@@ -281,7 +359,7 @@ TEST_F(Tree, ExpiryMeetsOnlyTheDeadlineItWasMeantFor) {
   EXPECT_EQ(event.previous->deadline.ns, 1000);
 }
 
-TEST_F(Tree, APathAsDeepAsItIsLong) {
+TEST_P(Tree, APathAsDeepAsItIsLong) {
   Bytes path;
   for (int depth = 0; depth < 3000; ++depth) path += "/a";
   Command deep = command(Command::CREATE, path, "x");
@@ -292,7 +370,7 @@ TEST_F(Tree, APathAsDeepAsItIsLong) {
 }
 
 /// The rules once more, as simply as can be: a map of paths. Random commands must have the same effect on both.
-TEST_F(Tree, RandomCommandsAgreeWithANaiveModel) {
+TEST_P(Tree, RandomCommandsAgreeWithANaiveModel) {
   struct Plain {
     bool dir;
     Bytes value;

@@ -1,6 +1,7 @@
 #include "tree/watch.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "tree/path.h"
 
@@ -66,14 +67,26 @@ Event start_event(Action action, BytesView path, bool dir, std::int64_t revision
   return event;
 }
 
+/// The file as it was before an event.
+Result<Node> file_before(const mvcc::Entry& entry, LoadEntry load) {
+  const Result<mvcc::EntryRef> whole = load(entry);
+  if (whole) return file_of(**whole);
+  if (whole.error().code == ErrorCode::kCompacted) return file_without_value(entry);
+  return std::unexpected(whole.error());
+}
+
 /// What one record of a file, or of a directory's marker by itself, tells.
-Event event_of_record(const mvcc::Event& record, Action action) {
+Result<Event> event_of_record(const mvcc::Event& record, Action action, LoadEntry load) {
   const mvcc::Entry& entry = *record.entry;
   const BytesView path = path_of(entry.key());
   const bool dir = is_marker(entry.key());
   Event event = start_event(action, path, dir, record.revision());
   if (const mvcc::Entry* const previous = live(record.previous)) {
-    event.previous = dir ? directory_of(path, previous) : file_of(*previous);
+    if (dir) {
+      event.previous = directory_of(path, previous);
+    } else {
+      ETCD_TRY(event.previous, file_before(*previous, load));
+    }
     event.node.created_index = event.previous->created_index;
   }
   if (!record.is_delete()) {
@@ -86,14 +99,16 @@ Event event_of_record(const mvcc::Event& record, Action action) {
 }
 
 /// A v2 command on a directory. `records` are those of the watcher's keys.
-Event event_of_directory(BytesView path, Action action, Events records, std::int64_t revision,
-                         MarkerBefore marker_before) {
+Result<Event> event_of_directory(BytesView path, Action action, Events records, std::int64_t revision,
+                                 MarkerBefore marker_before, LoadEntry load) {
   const mvcc::Event* const marker = find(records, marker_of(path));
   if (marker != nullptr && !marker->is_delete()) {
-    Event event = event_of_record(*marker, action);
+    ETCD_TRY(Event event, event_of_record(*marker, action, load));
     // A file that gave way to the directory is what was there before.
     if (const mvcc::Event* const file = find(records, path)) {
-      if (const mvcc::Entry* const previous = live(file->previous)) event.previous = file_of(*previous);
+      if (const mvcc::Entry* const previous = live(file->previous)) {
+        ETCD_TRY(event.previous, file_before(*previous, load));
+      }
     }
     return event;
   }
@@ -113,17 +128,18 @@ bool goes_with(BytesView directory, const Watched& watched, Events records) {
   return node != nullptr && node->is_delete();
 }
 
-void add_events_of_revision(const Watched& watched, Events records, MarkerBefore marker_before,
-                            std::vector<Event>& events) {
+Result<void> add_events_of_revision(const Watched& watched, Events records, MarkerBefore marker_before, LoadEntry load,
+                                    std::vector<Event>& events) {
   const mvcc::Cause& cause = records.front()->cause();
   const std::int64_t revision = records.front()->revision();
-  if (cause.action == Action::kRefresh) return;  // a deadline that moves wakes nobody
+  if (cause.action == Action::kRefresh) return {};  // a deadline that moves wakes nobody
   if (!cause.path.empty()) {
     const bool deletes = cause.action == Action::kDelete || cause.action == Action::kExpire;
     if (reaches(cause.path, revision, watched) || (deletes && goes_with(cause.path, watched, records))) {
-      events.push_back(event_of_directory(cause.path, cause.action, records, revision, marker_before));
+      ETCD_TRY(Event event, event_of_directory(cause.path, cause.action, records, revision, marker_before, load));
+      events.push_back(std::move(event));
     }
-    return;
+    return {};
   }
   const bool each_is_one = cause.action == Action::kPut || cause.action == Action::kExpire;
   for (const mvcc::Event* record : records) {
@@ -134,8 +150,10 @@ void add_events_of_revision(const Watched& watched, Events records, MarkerBefore
     const Action action = cause.action == Action::kPut && record->is_delete() ? Action::kDelete
                           : cause.action == Action::kPut                      ? Action::kSet
                                                                               : cause.action;
-    events.push_back(event_of_record(*record, action));
+    ETCD_TRY(Event event, event_of_record(*record, action, load));
+    events.push_back(std::move(event));
   }
+  return {};
 }
 
 }  // namespace
@@ -152,13 +170,14 @@ std::vector<mvcc::KeyRange> WatchedKeys::ranges() const {
   return ranges;
 }
 
-std::vector<Event> watch_events(const Watched& watched, Events events, MarkerBefore marker_before) {
+Result<std::vector<Event>> watch_events(const Watched& watched, Events events, MarkerBefore marker_before,
+                                        LoadEntry load) {
   std::vector<Event> found;
   while (!events.empty()) {
     const std::int64_t revision = events.front()->revision();
     std::size_t count = 1;
     while (count < events.size() && events[count]->revision() == revision) ++count;
-    add_events_of_revision(watched, events.first(count), marker_before, found);
+    ETCD_TRY_VOID(add_events_of_revision(watched, events.first(count), marker_before, load, found));
     events = events.subspan(count);
   }
   return found;

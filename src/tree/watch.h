@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/result.h"
 #include "mvcc/events.h"
 #include "mvcc/key_range.h"
 #include "tree/event.h"
@@ -44,9 +45,14 @@ class WatchedKeys {
 /// Finds the marker of a directory as it was before `revision`; null when it is not known any more.
 using MarkerBefore = absl::FunctionRef<mvcc::EntryRef(BytesView directory, std::int64_t revision)>;
 
+/// Brings an entry whose value was left to the engine: mvcc::Reader::load().
+using LoadEntry = absl::FunctionRef<Result<mvcc::EntryRef>(const mvcc::Entry& entry)>;
+
 /// The v2 events among `events`, which are those of the watcher's keys in the order of their revisions, each revision's
 /// together. A v2 command is one event, whatever else it wrote; every other revision is one event for each key.
-std::vector<Event> watch_events(const Watched& watched, std::span<const mvcc::Event* const> events,
-                                MarkerBefore marker_before);
+/// A file's large value of before that is compacted by now is left out of its event.
+/// Errors: those of `load`, kCompacted excepted.
+Result<std::vector<Event>> watch_events(const Watched& watched, std::span<const mvcc::Event* const> events,
+                                        MarkerBefore marker_before, LoadEntry load);
 
 }  // namespace etcd::tree

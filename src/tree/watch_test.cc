@@ -14,11 +14,26 @@ namespace {
 
 using etcdv2pb::Command;
 
-class WatchStory : public testing::Test {
+/// The parameter: every write reaches the engine at once and leaves its value there.
+class WatchStory : public testing::TestWithParam<bool> {
  protected:
   WatchStory()
       : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc"})),
-        store_(mvcc::Store::open(*engine_, clock_).value()) {}
+        store_(mvcc::Store::open(*engine_, clock_, options()).value()) {}
+
+  static mvcc::StoreOptions options() {
+    mvcc::StoreOptions made;
+    if (GetParam()) made.large_value_bytes = 0;
+    return made;
+  }
+  void publish() {
+    store_->publish();
+    if (!GetParam()) return;
+    engine::Batch batch;
+    const std::int64_t revision = store_->take_changes(batch);
+    ASSERT_TRUE(engine_->commit(batch).has_value());
+    store_->committed(revision);
+  }
 
   void write(Command::Verb verb, BytesView path, BytesView value = "", bool dir = false, bool recursive = false,
              bool refresh = false) {
@@ -30,13 +45,14 @@ class WatchStory : public testing::Test {
     command.set_recursive(recursive);
     command.set_refresh(refresh);
     mvcc::WriteTxn txn = store_->begin();
-    ASSERT_TRUE(tree::write(txn, command).has_value()) << path;
+    const Result<Outcome<Event>> event = tree::write(txn, command);
+    ASSERT_TRUE(event.has_value() && event->has_value()) << path;
     txn.commit();
-    store_->publish();
+    publish();
   }
 
   /// "set /a=x", "delete /d/": the events since `first` that a watcher hears.
-  std::string heard(Watched watched, std::int64_t first = 2) {
+  std::string heard(Watched watched, std::int64_t first = 2, std::optional<ErrorCode> unreadable = {}) {
     const WatchedKeys keys(watched);
     const mvcc::View view = store_->view();
     std::vector<mvcc::Event> events;
@@ -47,7 +63,10 @@ class WatchStory : public testing::Test {
                                for (const mvcc::KeyRange& range : keys.ranges()) {
                                  if (!range.contains(record.key())) continue;
                                  mvcc::EntryRef previous;
-                                 if (auto before = view.get(record.key(), record.revision.main - 1)) previous = *before;
+                                 // As a watcher gets it: a stub where the value is large.
+                                 if (auto before = view.get(record.key(), record.revision.main - 1); *before) {
+                                   previous = *view.version((*before)->revision());
+                                 }
                                  events.push_back({record.to_entry(), previous, cause});
                                  break;
                                }
@@ -61,7 +80,13 @@ class WatchStory : public testing::Test {
       return marker ? *marker : mvcc::EntryRef();
     };
     std::string text;
-    for (const Event& event : watch_events(watched, borrowed, marker_before)) {
+    const auto load = [&](const mvcc::Entry& entry) -> Result<mvcc::EntryRef> {
+      if (unreadable && !entry.has_value()) return failure(*unreadable, "unreadable");
+      return view.load(entry);
+    };
+    const Result<std::vector<Event>> found = watch_events(watched, borrowed, marker_before, load);
+    if (!found.has_value()) return found.error().message;
+    for (const Event& event : *found) {
       static const char* const kNames[] = {"put", "set",    "create", "update", "swap",
                                            "cad", "delete", "expire", "refresh"};
       text += fmt::format("{}{} {}{}{}", text.empty() ? "" : ", ", kNames[static_cast<int>(event.action)],
@@ -80,7 +105,9 @@ class WatchStory : public testing::Test {
   std::unique_ptr<mvcc::Store> store_;
 };
 
-TEST_F(WatchStory, AFileOverItsLife) {
+INSTANTIATE_TEST_SUITE_P(ValuesOnTheEngine, WatchStory, testing::Bool());
+
+TEST_P(WatchStory, AFileOverItsLife) {
   write(Command::SET, "/a/f", "1");
   write(Command::SET, "/a/f", "2");
   write(Command::UPDATE, "/a/f", "3");
@@ -93,7 +120,16 @@ TEST_F(WatchStory, AFileOverItsLife) {
   EXPECT_EQ(heard({"/a/f"}, 4), "update /a/f=3 (was 2), delete /a/f (was 3)");
 }
 
-TEST_F(WatchStory, ADirectoryThatGoesTakesItsWatchersAlong) {
+TEST_P(WatchStory, AValueThatIsCompactedIsLeftOutAndADamagedOneIsTold) {
+  write(Command::SET, "/f", "1");
+  write(Command::SET, "/f", "2");
+  write(Command::SET, "/f", "", true);
+  EXPECT_EQ(heard({"/f"}, 3, ErrorCode::kCompacted),
+            GetParam() ? "set /f=2 (was 2), set /f/ (was 3)" : "set /f=2 (was 1), set /f/ (was 2)");
+  EXPECT_EQ(heard({"/f"}, 4, ErrorCode::kCorrupt), GetParam() ? "unreadable" : "set /f/ (was 2)");
+}
+
+TEST_P(WatchStory, ADirectoryThatGoesTakesItsWatchersAlong) {
   write(Command::SET, "/d/x/f", "1");
   write(Command::DELETE, "/d", "", true, true);
   EXPECT_EQ(heard({"/d/x/f"}, 3), "delete /d/ (was 2)");
@@ -104,14 +140,14 @@ TEST_F(WatchStory, ADirectoryThatGoesTakesItsWatchersAlong) {
   EXPECT_EQ(heard({"/d/nope", true}, 3), "");
 }
 
-TEST_F(WatchStory, DirectoriesAreMadeAndTouched) {
+TEST_P(WatchStory, DirectoriesAreMadeAndTouched) {
   write(Command::SET, "/a", "file");
   write(Command::SET, "/a", "", true);
   write(Command::UPDATE, "/a", "", true);
   EXPECT_EQ(heard({"/a"}), "set /a=file, set /a/ (was file), update /a/ (was 3)");
 }
 
-TEST_F(WatchStory, HiddenNodesAreHeardByWhoNamesThem) {
+TEST_P(WatchStory, HiddenNodesAreHeardByWhoNamesThem) {
   write(Command::SET, "/d/_h/f", "1");
   EXPECT_EQ(heard({"/d", true}), "");
   EXPECT_EQ(heard({"/d/_h", true}), "set /d/_h/f=1");
@@ -119,7 +155,7 @@ TEST_F(WatchStory, HiddenNodesAreHeardByWhoNamesThem) {
   EXPECT_EQ(heard({"/d", true, 2}), "set /d/_h/f=1") << "what is older than the watch was never filtered";
 }
 
-TEST_F(WatchStory, ARefreshWakesNobody) {
+TEST_P(WatchStory, ARefreshWakesNobody) {
   write(Command::SET, "/a", "1");
   write(Command::UPDATE, "/a", "", false, false, true);
   EXPECT_EQ(heard({"/a"}), "set /a=1");
@@ -128,7 +164,7 @@ TEST_F(WatchStory, ARefreshWakesNobody) {
   EXPECT_EQ(heard({"/b"}), "create /b=");
 }
 
-TEST_F(WatchStory, WritesOfV3ClientsAreOneEventForEachKey) {
+TEST_P(WatchStory, WritesOfV3ClientsAreOneEventForEachKey) {
   {
     mvcc::WriteTxn txn = store_->begin();
     txn.put("/t/1", "a");
@@ -136,13 +172,13 @@ TEST_F(WatchStory, WritesOfV3ClientsAreOneEventForEachKey) {
     txn.put("plain", "c");
     txn.put("/t//odd", "d");
     txn.commit();
-    store_->publish();
+    publish();
   }
   {
     mvcc::WriteTxn txn = store_->begin();
     txn.erase("/t/1");
     txn.commit();
-    store_->publish();
+    publish();
   }
   EXPECT_EQ(heard({"/t", true}), "set /t/1=a, set /t/2=b, delete /t/1 (was a)");
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
+#include <variant>
 
 #include "base/check.h"
 #include "tree/path.h"
@@ -14,6 +16,10 @@ namespace {
 
 using etcdv2pb::Command;
 using mvcc::Action;
+
+/// What a command comes to; an Error is none (see write.h).
+template <class T>
+using Attempt = std::expected<T, std::variant<Refusal, Error>>;
 
 /// A node as the rules see it before a write.
 struct Found {
@@ -26,7 +32,7 @@ class Writer {
  public:
   Writer(mvcc::WriteTxn& txn, const Command& command) : txn_(txn), command_(command), path_(command.path()) {}
 
-  Outcome<Event> run() {
+  Attempt<Event> run() {
     if (command_.verb() == Command::CREATE_IN_ORDER) {
       // Twenty digits hold every index, so that the byte order of the names is the order of their making.
       path_ = fmt::format("{}/{:020}", is_root(path_) ? "" : path_, txn_.revision());
@@ -63,8 +69,18 @@ class Writer {
     return std::chrono::seconds(std::min<std::int64_t>(command_.ttl(), kSecondsMax));
   }
 
-  [[nodiscard]] Node node_of(const Found& found) const {
-    return found.dir ? directory_of(path_, found.entry) : file_of(*found.entry);
+  /// `file` with its value. Lives as long as this writer, or until the next call.
+  Result<const mvcc::Entry*> whole(const mvcc::Entry* file) {
+    if (!file->has_value() && (!whole_ || whole_->revision() != file->revision())) {
+      ETCD_TRY(whole_, txn_.load(*file));
+    }
+    return file->has_value() ? file : whole_.get();
+  }
+
+  Result<Node> node_of(const Found& found) {
+    if (found.dir) return directory_of(path_, found.entry);
+    ETCD_TRY(const mvcc::Entry* const file, whole(found.entry));
+    return file_of(*file);
   }
 
   [[nodiscard]] Event event_of(Action action) const {
@@ -114,11 +130,13 @@ class Writer {
   }
 
   /// Writes the node and what is missing above it, whatever was there; `replaced` is a file that gives way.
-  Outcome<Event> place(Action action, const mvcc::Entry* replaced, BytesView value) {
+  Attempt<Event> place(Action action, const mvcc::Entry* replaced, BytesView value) {
     Event event = event_of(action);
     event.node.deadline = {command_.deadline()};
     event.created = replaced == nullptr;
-    if (replaced != nullptr) event.previous = file_of(*replaced);
+    if (replaced != nullptr) {
+      ETCD_TRY(event.previous, node_of({replaced, false}));
+    }
     std::vector<Bytes> parents;
     if (replaced == nullptr) {
       Outcome<std::vector<Bytes>> markers = missing_parents();
@@ -142,26 +160,27 @@ class Writer {
     return event;
   }
 
-  Outcome<Event> set() {
+  Attempt<Event> set() {
     const Outcome<Found> found = find();
     if (!found && found.error().code != Code::kKeyNotFound) return std::unexpected(found.error());
     if (found && found->dir) return refuse(Code::kNotAFile, path_);
     if (!command_.refresh()) return place(Action::kSet, found ? found->entry : nullptr, command_.value());
     if (!found) return std::unexpected(found.error());
-    const Bytes value(found->entry->value());
+    ETCD_TRY(const mvcc::Entry* const file, whole(found->entry));
+    const Bytes value(file->value());
     return place(Action::kSet, found->entry, value);
   }
 
-  Outcome<Event> create() {
+  Attempt<Event> create() {
     const Outcome<Found> found = find();
     if (found) return refuse(Code::kKeyExists, path_);
     return place(Action::kCreate, nullptr, command_.value());
   }
 
   /// Gives an existing node a new value or deadline; its createdIndex stays.
-  Event rewrite(Action action, const Found& found) {
+  Attempt<Event> rewrite(Action action, const Found& found) {
     Event event = event_of(action);
-    event.previous = node_of(found);
+    ETCD_TRY(event.previous, node_of(found));
     event.node.dir = found.dir;
     event.node.created_index = event.previous->created_index;
     event.node.deadline = {command_.deadline()};
@@ -181,7 +200,7 @@ class Writer {
     return event;
   }
 
-  Outcome<Event> update() {
+  Attempt<Event> update() {
     const Outcome<Found> found = find();
     if (!found) return std::unexpected(found.error());
     if (found->dir && !command_.value().empty()) return refuse(Code::kNotAFile, path_);
@@ -189,32 +208,38 @@ class Writer {
   }
 
   /// Nothing when the file is as the command expects it.
-  Outcome<Found> compare() const {
+  Attempt<Found> compare() {
     const Outcome<Found> found = find();
-    if (!found) return found;
+    if (!found) return std::unexpected(found.error());
     if (found->dir) return refuse(Code::kNotAFile, path_);
-    const mvcc::Entry& file = *found->entry;
-    const auto modified = static_cast<std::uint64_t>(file.mod_revision());
-    const bool value_differs = !command_.prev_value().empty() && command_.prev_value() != file.value();
+    const auto modified = static_cast<std::uint64_t>(found->entry->mod_revision());
     const bool index_differs = command_.prev_index() != 0 && command_.prev_index() != modified;
-    if (!value_differs && !index_differs) return found;
-    const Bytes value = fmt::format("[{} != {}]", command_.prev_value(), file.value());
-    const Bytes index = fmt::format("[{} != {}]", command_.prev_index(), modified);
-    if (!index_differs) return refuse(Code::kCompareFailed, value);
-    if (!value_differs) return refuse(Code::kCompareFailed, index);
-    return refuse(Code::kCompareFailed, value + " " + index);
+    const Bytes index = index_differs ? fmt::format("[{} != {}]", command_.prev_index(), modified) : Bytes();
+    if (!command_.prev_value().empty()) {
+      ETCD_TRY(const mvcc::Entry* const file, whole(found->entry));
+      if (command_.prev_value() != file->value()) {
+        const Bytes value = fmt::format("[{} != {}]", command_.prev_value(), file->value());
+        return refuse(Code::kCompareFailed, index_differs ? value + " " + index : value);
+      }
+    }
+    if (index_differs) return refuse(Code::kCompareFailed, index);
+    return *found;
   }
 
-  Outcome<Event> compare_and_swap() {
-    const Outcome<Found> found = compare();
+  Attempt<Event> compare_and_swap() {
+    const Attempt<Found> found = compare();
     if (!found) return std::unexpected(found.error());
     return rewrite(Action::kCompareAndSwap, *found);
   }
 
   /// Deletes a file, or a directory with all that is in it.
-  Event erase(Action action, const Found& found) {
+  Attempt<Event> erase(Action action, const Found& found) {
     Event event = event_of(action);
-    event.previous = node_of(found);
+    if (action == Action::kExpire && !found.dir) {
+      event.previous = file_without_value(*found.entry);  // nobody asked for it
+    } else {
+      ETCD_TRY(event.previous, node_of(found));
+    }
     event.node.dir = found.dir;
     event.node.created_index = event.previous->created_index;
     if (!found.dir) {
@@ -232,7 +257,7 @@ class Writer {
     return event;
   }
 
-  Outcome<Event> remove() {
+  Attempt<Event> remove() {
     const Outcome<Found> found = find();
     if (!found) return std::unexpected(found.error());
     if (found->dir && !command_.recursive()) {
@@ -244,14 +269,14 @@ class Writer {
     return erase(Action::kDelete, *found);
   }
 
-  Outcome<Event> compare_and_delete() {
-    const Outcome<Found> found = compare();
+  Attempt<Event> compare_and_delete() {
+    const Attempt<Found> found = compare();
     if (!found) return std::unexpected(found.error());
     return erase(Action::kCompareAndDelete, *found);
   }
 
   /// The leader's clock has run out for this node; a write since then has given it another deadline, and it stays.
-  Outcome<Event> expire() {
+  Attempt<Event> expire() {
     const Outcome<Found> found = find();
     if (!found) return std::unexpected(found.error());
     if (found->entry == nullptr || found->entry->attributes().deadline.ns != command_.deadline()) {
@@ -263,14 +288,21 @@ class Writer {
   mvcc::WriteTxn& txn_;
   const Command& command_;
   Bytes path_;
+  mvcc::EntryRef whole_;  // the file's stub, made whole
 };
 
 }  // namespace
 
 Node file_of(const mvcc::Entry& entry) {
+  Node node = file_without_value(entry);
+  node.value = Bytes(entry.value());
+  return node;
+}
+
+Node file_without_value(const mvcc::Entry& entry) {
   return {.path = Bytes(entry.key()),
           .dir = false,
-          .value = Bytes(entry.value()),
+          .value = {},
           .deadline = entry.attributes().deadline,
           .modified_index = entry.mod_revision(),
           .created_index = entry.created_index()};
@@ -286,8 +318,11 @@ Node directory_of(BytesView path, const mvcc::Entry* marker) {
   return node;
 }
 
-Outcome<Event> write(mvcc::WriteTxn& txn, const Command& command) {
-  return Writer(txn, command).run();
+Result<Outcome<Event>> write(mvcc::WriteTxn& txn, const Command& command) {
+  Attempt<Event> attempt = Writer(txn, command).run();
+  if (attempt) return Outcome<Event>(*std::move(attempt));
+  if (auto* error = std::get_if<Error>(&attempt.error())) return std::unexpected(std::move(*error));
+  return Outcome<Event>(std::unexpected(std::get<Refusal>(std::move(attempt).error())));
 }
 
 }  // namespace etcd::tree

@@ -51,15 +51,20 @@ net::Response text_response(Bytes text) {
 }
 
 void answer_read(service::Service& service, std::shared_ptr<net::Exchange> exchange, bool quorum,
-                 std::move_only_function<net::Response()> respond) {
+                 std::move_only_function<void(const std::shared_ptr<net::Exchange>&)> answer) {
   if (!quorum) {
-    exchange->send(respond());
+    answer(exchange);
     return;
   }
   io::Executor& loop = exchange->executor();
-  service.confirm_read(loop, [&service, exchange, respond = std::move(respond)](Result<void> confirmed) mutable {
-    exchange->send(confirmed ? respond() : failure_response(service, confirmed.error()));
-  });
+  service.confirm_read(
+      loop, [&service, exchange = std::move(exchange), answer = std::move(answer)](Result<void> confirmed) mutable {
+        if (confirmed) {
+          answer(exchange);
+        } else {
+          exchange->send(failure_response(service, confirmed.error()));
+        }
+      });
 }
 
 }  // namespace etcd::api::v2

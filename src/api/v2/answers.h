@@ -25,9 +25,9 @@ net::Response message_response(int status, BytesView message);
 /// Plain text, without a newline of its own.
 net::Response text_response(Bytes text);
 
-/// Answers a read: at once, or with `quorum` once this member has applied all that is committed. `respond` makes the
-/// answer then, on the exchange's loop.
+/// Has a read answered: at once, or with `quorum` once this member has applied all that is committed. `answer` is
+/// called then, on the exchange's loop; where that cannot be confirmed, the error is the answer.
 void answer_read(service::Service& service, std::shared_ptr<net::Exchange> exchange, bool quorum,
-                 std::move_only_function<net::Response()> respond);
+                 std::move_only_function<void(const std::shared_ptr<net::Exchange>&)> answer);
 
 }  // namespace etcd::api::v2

@@ -72,7 +72,9 @@ net::Response read_response(const service::Service& service, const KeyRequest& r
   if (!listing) return refusal_response(service, listing.error());
   net::Response response = json_response(service, 200, view.revision());
   add_place(response, service.place());
-  append_listing(response.body, *listing, service.clock().wall());
+  if (const Result<void> written = append_listing(response.body, view, *listing, service.clock().wall()); !written) {
+    return failure_response(service, written.error());
+  }
   response.body.push_back('\n');
   return response;
 }
@@ -176,7 +178,9 @@ void EtcdViews::handle(net::Request request, std::shared_ptr<net::Exchange> exch
   }
   const bool quorum = parsed->quorum;
   answer_read(service_, std::move(exchange), quorum,
-              [this, asked = *std::move(parsed)] { return read_response(service_, asked); });
+              [this, asked = *std::move(parsed)](const std::shared_ptr<net::Exchange>& answered) {
+                answered->send(read_response(service_, asked));
+              });
 }
 
 }  // namespace etcd::api::v2

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "base/check.h"
 #include "codec/json.h"
 
 namespace etcd::api::v2 {
@@ -57,37 +58,6 @@ void append_node(Bytes& out, const tree::Node& node, WallTime now) {
   append_deadline(out, node.deadline, node.ttl_left.value_or(node.deadline - now));
   append_indices(out, node.modified_index, node.created_index);
   close_object(out, opened);
-}
-
-/// The fields of a listed node before its own nodes.
-void open_listed(Bytes& out, const tree::ListedNode& node, WallTime now) {
-  // The root has no key, so its first field is `dir`; every other one begins with its key.
-  if (node.path == "/") {
-    out += "{\"dir\":true";
-    return;
-  }
-  out += "{\"key\":";
-  append_json_string(out, node.path);
-  if (node.dir) {
-    out += ",\"dir\":true";
-  } else {
-    out += ",\"value\":";
-    append_json_string(out, node.entry->value());
-  }
-  if (node.entry != nullptr) {
-    const WallTime deadline = node.entry->attributes().deadline;
-    append_deadline(out, deadline, deadline - now);
-  }
-}
-
-/// The fields behind them, and the end of the object.
-void close_listed(Bytes& out, const tree::ListedNode& node) {
-  if (node.entry != nullptr) {
-    // A directory's modifiedIndex stays at its createdIndex.
-    const std::int64_t created = node.entry->created_index();
-    append_indices(out, node.dir ? created : node.entry->mod_revision(), created);
-  }
-  out.push_back('}');
 }
 
 BytesView message_of(tree::Code code) {
@@ -181,28 +151,69 @@ void append_event(Bytes& out, const tree::Event& event, WallTime now) {
   out.push_back('}');
 }
 
-void append_listing(Bytes& out, const tree::Listing& listing, WallTime now) {
+void ListingWriter::begin(Bytes& out) {
   out += "{\"action\":\"get\",\"node\":";
-  // Paths may be as deep as they are long, so the directories that are open are a list, not calls within calls.
-  std::vector<std::size_t> open;
-  const auto has_nodes = [&](std::size_t place) {
-    return place + 1 < listing.size() && listing[place + 1].depth > listing[place].depth;
-  };
-  const auto close = [&] {
-    if (has_nodes(open.back())) out.push_back(']');
-    close_listed(out, listing[open.back()]);
-    open.pop_back();
-  };
-  for (std::size_t place = 0; place < listing.size(); ++place) {
-    const std::uint32_t depth = listing[place].depth;
-    const bool is_first = place > 0 && listing[place - 1].depth < depth;
-    while (!open.empty() && listing[open.back()].depth >= depth) close();
-    if (!open.empty()) out += is_first ? ",\"nodes\":[" : ",";
-    open_listed(out, listing[place], now);
-    open.push_back(place);
+}
+
+Result<void> ListingWriter::add(Bytes& out, const mvcc::Reader& reader, const tree::ListedNode& node) {
+  if (!open_.empty()) out += std::exchange(open_.back().has_nodes, true) ? "," : ",\"nodes\":[";
+  // The root has no key, so its first field is `dir`; every other one begins with its key.
+  if (node.path == "/") {
+    out += "{\"dir\":true";
+    open_.push_back({0, false});
+    return {};
   }
-  while (!open.empty()) close();
+  out += "{\"key\":";
+  append_json_string(out, node.path);
+  if (node.dir) {
+    out += ",\"dir\":true";
+  } else {
+    out += ",\"value\":";
+    if (node.entry->has_value()) {
+      append_json_string(out, node.entry->value());
+    } else {
+      ETCD_TRY(const mvcc::EntryRef whole, reader.load(*node.entry));
+      append_json_string(out, whole->value());
+    }
+  }
+  std::int64_t created = 0;
+  if (node.entry != nullptr) {
+    const WallTime deadline = node.entry->attributes().deadline;
+    append_deadline(out, deadline, deadline - now_);
+    created = node.entry->created_index();
+  }
+  if (node.dir) {
+    open_.push_back({created, false});
+  } else {
+    append_indices(out, node.entry->mod_revision(), created);
+    out.push_back('}');
+  }
+  return {};
+}
+
+void ListingWriter::leave(Bytes& out) {
+  const Open left = open_.back();
+  open_.pop_back();
+  if (left.has_nodes) out.push_back(']');
+  append_indices(out, left.index, left.index);  // a directory's modifiedIndex stays at its createdIndex
   out.push_back('}');
+}
+
+void ListingWriter::end(Bytes& out) {
+  CHECK(open_.empty(), "{} directories of a listing were not left", open_.size());
+  out.push_back('}');
+}
+
+Result<void> append_listing(Bytes& out, const mvcc::Reader& reader, const tree::Listing& listing, WallTime now) {
+  ListingWriter writer(now);
+  writer.begin(out);
+  for (const tree::ListedNode& node : listing) {
+    while (writer.depth() > node.depth) writer.leave(out);
+    ETCD_TRY_VOID(writer.add(out, reader, node));
+  }
+  while (writer.depth() > 0) writer.leave(out);
+  writer.end(out);
+  return {};
 }
 
 void append_refusal(Bytes& out, const tree::Refusal& refusal) {

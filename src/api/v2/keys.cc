@@ -5,9 +5,10 @@
 #include "api/v2/answers.h"
 #include "api/v2/json.h"
 #include "api/v2/key_request.h"
+#include "api/v2/listing_stream.h"
 #include "base/check.h"
 #include "net/front.h"
-#include "tree/read.h"
+#include "tree/walk.h"
 
 namespace etcd::api::v2 {
 namespace {
@@ -20,17 +21,21 @@ bool writes(const net::Request& request) {
   return request.method == "PUT" || request.method == "POST" || request.method == "DELETE";
 }
 
-net::Response read_response(const service::Service& service, const KeyRequest& request) {
-  const mvcc::View view = service.view();
-  const auto listing = tree::read(view, request.path, {.recursive = request.recursive}, view.revision());
-  service.stats().gets.count(listing.has_value());
-  if (request.recursive) service.stats().recursive_gets.count(listing.has_value());
-  if (!listing) return refusal_response(service, listing.error());
-  net::Response response = json_response(service, 200, view.revision());
-  add_place(response, service.place());
-  append_listing(response.body, *listing, service.clock().wall());
-  response.body.push_back('\n');
-  return response;
+void answer_get(service::Service& service, const KeyRequest& request, bool head_only,
+                const std::shared_ptr<net::Exchange>& exchange) {
+  mvcc::View view = service.view();
+  auto walk = tree::Walk::open(view, request.path, {.recursive = request.recursive}, view.revision());
+  service.stats().gets.count(walk.has_value());
+  if (request.recursive) service.stats().recursive_gets.count(walk.has_value());
+  if (!walk) {
+    exchange->send(refusal_response(service, walk.error()));
+    return;
+  }
+  net::Response head = json_response(service, 200, view.revision());
+  add_place(head, service.place());
+  const Result<void> sent = send_listing(service.store(), service.clock(), std::move(view), *std::move(walk),
+                                         std::move(head), head_only, exchange);
+  if (!sent) exchange->send(failure_response(service, sent.error()));
 }
 
 net::Response write_response(const service::Service& service, const service::Written& written, bool no_value) {
@@ -87,8 +92,11 @@ void KeysHandler::handle(net::Request request, std::shared_ptr<net::Exchange> ex
     return;
   }
   const bool quorum = parsed->quorum;
+  const bool head_only = request.method == "HEAD";
   answer_read(service_, std::move(exchange), quorum,
-              [this, request = *std::move(parsed)] { return read_response(service_, request); });
+              [this, head_only, asked = *std::move(parsed)](const std::shared_ptr<net::Exchange>& answered) {
+                answer_get(service_, asked, head_only, answered);
+              });
 }
 
 }  // namespace etcd::api::v2

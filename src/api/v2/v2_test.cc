@@ -3,6 +3,9 @@
 #include "api/v2/json.h"
 #include "api/v2/key_request.h"
 #include "base/rng.h"
+#include "engine/memory_engine.h"
+#include "io/clock.h"
+#include "mvcc/store.h"
 
 namespace etcd::api::v2 {
 namespace {
@@ -142,15 +145,20 @@ TEST(Json, ARefusalLeavesAnEmptyCauseOut) {
 }
 
 TEST(Json, AListingOpensAndClosesItsDirectories) {
+  engine::MemoryDisk disk;
+  const auto engine = engine::open_memory(disk, std::vector<std::string>{"history", "mvcc"});
+  const io::RealClock clock{};
+  const auto store = mvcc::Store::open(*engine, clock).value();
+  const mvcc::View view = store->view();
   const auto dir = [](const char* path, std::uint32_t depth) { return tree::ListedNode{path, nullptr, true, depth}; };
   const tree::Listing listing{dir("/", 0), dir("/a", 1), dir("/a/b", 2), dir("/a/c", 2), dir("/d", 1)};
   Bytes out;
-  append_listing(out, listing, kNow);
+  ASSERT_TRUE(append_listing(out, view, listing, kNow).has_value());
   EXPECT_EQ(out,
             R"({"action":"get","node":{"dir":true,"nodes":[{"key":"/a","dir":true,"nodes":[{"key":"/a/b","dir":true},)"
             R"({"key":"/a/c","dir":true}]},{"key":"/d","dir":true}]}})");
   out.clear();
-  append_listing(out, {dir("/x", 0)}, kNow);
+  ASSERT_TRUE(append_listing(out, view, {dir("/x", 0)}, kNow).has_value());
   EXPECT_EQ(out, R"({"action":"get","node":{"key":"/x","dir":true}})");
 }
 

@@ -56,7 +56,14 @@ bool WatchHub::deliver(mvcc::WatcherId watcher, const mvcc::WatchDelivery& deliv
   if (at == watches_.end()) return true;
   Watch& watch = *at->second;
   if (watch.exchange->unsent_bytes() > kUnsentBytesMax) return false;
-  for (SharedBytes& line : lines_of(watch.watched, delivery)) {
+  Result<std::vector<SharedBytes>> lines = lines_of(watch.watched, delivery);
+  if (!lines) {
+    // As when the log cannot be read. The client comes again.
+    watch.exchange->finish();
+    end(watcher);
+    return true;
+  }
+  for (SharedBytes& line : *lines) {
     watch.exchange->write(std::move(line));
     if (!watch.stream) {
       watch.exchange->finish();
@@ -67,7 +74,7 @@ bool WatchHub::deliver(mvcc::WatcherId watcher, const mvcc::WatchDelivery& deliv
   return true;
 }
 
-std::vector<SharedBytes> WatchHub::lines_of(const tree::Watched& watched, const mvcc::WatchDelivery& delivery) {
+Result<std::vector<SharedBytes>> WatchHub::lines_of(const tree::Watched& watched, const mvcc::WatchDelivery& delivery) {
   const std::int64_t revision = delivery.events.front()->revision();
   // What is read from history goes to one watcher, and hidden nodes are shown in what is older than the watcher.
   const bool live = delivery.events.back()->revision() == revision && revision > watched.registered;
@@ -80,7 +87,7 @@ std::vector<SharedBytes> WatchHub::lines_of(const tree::Watched& watched, const 
     return one.path == watched.path && one.recursive == watched.recursive && one.records == delivery.events.size();
   });
   if (known != encoded_.end()) return known->lines;
-  std::vector<SharedBytes> lines = encode(watched, delivery);
+  ETCD_TRY(std::vector<SharedBytes> lines, encode(watched, delivery));
   if (encoded_.size() < kEncodedMax) {
     encoded_.push_back({watched.path, watched.recursive, delivery.events.size(), lines});
     if (!sweep_posted_) {
@@ -95,15 +102,17 @@ std::vector<SharedBytes> WatchHub::lines_of(const tree::Watched& watched, const 
   return lines;
 }
 
-std::vector<SharedBytes> WatchHub::encode(const tree::Watched& watched, const mvcc::WatchDelivery& delivery) {
+Result<std::vector<SharedBytes>> WatchHub::encode(const tree::Watched& watched, const mvcc::WatchDelivery& delivery) {
   const auto marker_before = [&](BytesView directory, std::int64_t revision) -> mvcc::EntryRef {
     // Compacted, or not readable: the event then shows the directory without its indices.
     auto marker = service_.view().get(tree::marker_of(directory), revision - 1);
     return marker ? *std::move(marker) : mvcc::EntryRef();
   };
+  const auto load = [&](const mvcc::Entry& entry) { return service_.view().load(entry); };
+  ETCD_TRY(const std::vector<tree::Event> events, tree::watch_events(watched, delivery.events, marker_before, load));
   const WallTime now = service_.clock().wall();
   std::vector<SharedBytes> lines;
-  for (const tree::Event& event : tree::watch_events(watched, delivery.events, marker_before)) {
+  for (const tree::Event& event : events) {
     Bytes line;
     append_event(line, event, now);
     line.push_back('\n');

@@ -52,8 +52,9 @@ class WatchHub final : private mvcc::WatchReceiver {
 
   bool deliver(mvcc::WatcherId watcher, const mvcc::WatchDelivery& delivery) override;
   /// The lines of `delivery` for a watcher, each an event.
-  std::vector<SharedBytes> lines_of(const tree::Watched& watched, const mvcc::WatchDelivery& delivery);
-  std::vector<SharedBytes> encode(const tree::Watched& watched, const mvcc::WatchDelivery& delivery);
+  /// Errors: a value that they show cannot be read.
+  Result<std::vector<SharedBytes>> lines_of(const tree::Watched& watched, const mvcc::WatchDelivery& delivery);
+  Result<std::vector<SharedBytes>> encode(const tree::Watched& watched, const mvcc::WatchDelivery& delivery);
   void compacted(mvcc::WatcherId watcher, std::int64_t compacted_revision) override;
   void failed(mvcc::WatcherId watcher, const Error& error) override;
   void end(mvcc::WatcherId watcher);
