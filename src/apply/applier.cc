@@ -101,7 +101,7 @@ Result<std::vector<ConfChange>> Applier::apply(std::span<const CommittedEntry> e
     }
     CHECK(entry.index == applied_ + 1, "applied {}, then {}", applied_.value, entry.index.value);
     if (entry.kind != CommittedEntry::Kind::kCommand) {
-      conf_changes.push_back(apply_conf_change(entry));
+      conf_changes.push_back(apply_conf_change(entry, outcomes));
     } else if (!entry.data.empty()) {
       if (const auto good = apply_command(entry, outcomes); !good) {
         fail(good.error());
@@ -239,32 +239,37 @@ void Applier::load_expiry() {
   }
 }
 
-ConfChange Applier::apply_conf_change(const CommittedEntry& entry) {
+ConfChange Applier::apply_conf_change(const CommittedEntry& entry, std::vector<Outcome>& outcomes) {
   ConfChange change{entry.index, entry.kind, entry.data, true, {}};
-  if (auto accepted = accept_conf_change(entry); !accepted) {
+  Outcome outcome{.request_id = 0, .term = entry.term, .index = entry.index, .result = {}};
+  if (auto accepted = accept_conf_change(entry, outcome.request_id); !accepted) {
     change.accepted = false;
-    change.refusal = std::move(accepted).error();
+    change.refusal = accepted.error();
+    outcome.result = std::move(accepted).error();
   }
+  if (outcome.request_id != 0) outcomes.push_back(std::move(outcome));
   return change;
 }
 
-Result<void> Applier::accept_conf_change(const CommittedEntry& entry) {
+Result<void> Applier::accept_conf_change(const CommittedEntry& entry, std::uint64_t& request_id) {
   raftpb::ConfChange change;
   if (entry.kind != CommittedEntry::Kind::kConfChange ||
       !change.ParseFromArray(entry.data.view().data(), static_cast<int>(entry.data.size()))) {
     return failure(ErrorCode::kUnimplemented, fmt::format("{}: unknown conf change", entry_name(entry)));
   }
+  request_id = change.id();
+  if (change.type() == raftpb::ConfChangeRemoveNode) return members_->remove(change.node_id());
+  ETCD_TRY(members::Member member, members::member_from_json(change.context()));
+  if (member.id != change.node_id()) {
+    return failure(ErrorCode::kInvalidArgument,
+                   fmt::format("{}: two ids, {:x} and {:x}", entry_name(entry), change.node_id(), member.id));
+  }
   switch (change.type()) {
     case raftpb::ConfChangeAddNode:
-    case raftpb::ConfChangeAddLearnerNode: {
-      ETCD_TRY(members::Member member, members::member_from_json(change.context()));
-      if (member.id != change.node_id()) {
-        return failure(ErrorCode::kInvalidArgument,
-                       fmt::format("{}: two ids, {:x} and {:x}", entry_name(entry), change.node_id(), member.id));
-      }
+    case raftpb::ConfChangeAddLearnerNode:
       member.learner = change.type() == raftpb::ConfChangeAddLearnerNode;
       return members_->add(std::move(member));
-    }
+    case raftpb::ConfChangeUpdateNode: return members_->update(member.id, std::move(member.peer_urls));
     default:
       return failure(ErrorCode::kUnimplemented,
                      fmt::format("{}: conf change of type {}", entry_name(entry), static_cast<int>(change.type())));

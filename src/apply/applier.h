@@ -152,8 +152,9 @@ class Applier {
   void apply_alarm(const etcdserverpb::AlarmRequest& request);
   /// Counts the command that has just ended.
   void measure(Operation operation, bool success);
-  ConfChange apply_conf_change(const CommittedEntry& entry);
-  Result<void> accept_conf_change(const CommittedEntry& entry);
+  /// Tells raft what to do, and whoever waits for the request that it names what became of it.
+  ConfChange apply_conf_change(const CommittedEntry& entry, std::vector<Outcome>& outcomes);
+  Result<void> accept_conf_change(const CommittedEntry& entry, std::uint64_t& request_id);
   void fail(const Error& error);
   void note_expiry(const tree::Event& event);
   void load_expiry();

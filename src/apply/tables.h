@@ -18,11 +18,12 @@ enum Table : engine::TableId {
   kMembersRemovedTable,
   kClusterTable,
   kAlarmsTable,
+  kLiveTable,  // mvcc: which revisions hold a newest version
 };
 
 /// The names, in the order of the places above.
 inline std::vector<std::string> table_names() {
-  return {"history", "mvcc", "applied", "members", "members_removed", "cluster", "alarms"};
+  return {"history", "mvcc", "applied", "members", "members_removed", "cluster", "alarms", "live"};
 }
 
 }  // namespace etcd::apply

@@ -33,6 +33,44 @@ TEST(Member, JsonAsGoWritesIt) {
   }
 }
 
+TEST(Table, MembersGoForGoodAndChangeTheirUrls) {
+  engine::MemoryDisk disk;
+  const std::vector<std::string> tables{"members", "members_removed", "cluster"};
+  const TableOptions options{.members = 0, .removed = 1, .cluster = 2};
+  const auto engine = engine::open_memory(disk, tables);
+  const auto member = [](MemberId id, const char* url, bool learner = false) {
+    return Member{.id = id, .name = "", .peer_urls = {url}, .client_urls = {}, .learner = learner};
+  };
+  const auto text_of = [](const Result<void>& result) { return result ? "" : result.error().message; };
+  const auto table = Table::load(*engine, options).value();
+  ASSERT_TRUE(table->add(member(1, "http://a:1")).has_value());
+  ASSERT_TRUE(table->add(member(2, "http://b:1", true)).has_value());
+  EXPECT_EQ(text_of(table->update(1, {"http://b:1"})), "membership: peerURL exists");
+  EXPECT_EQ(text_of(table->update(3, {"http://c:1"})), "membership: ID not found");
+  EXPECT_EQ(text_of(table->update(1, {"http://a:1", "http://a:2"})), "");
+  EXPECT_EQ(text_of(table->add({.id = 3, .name = "", .peer_urls = {}, .client_urls = {}, .promote = true})),
+            "membership: ID not found");
+  EXPECT_EQ(text_of(table->add({.id = 2, .name = "", .peer_urls = {}, .client_urls = {}, .promote = true})), "");
+  EXPECT_EQ(text_of(table->add({.id = 2, .name = "", .peer_urls = {}, .client_urls = {}, .promote = true})),
+            "membership: can only promote a learner member");
+  EXPECT_EQ(text_of(table->remove(3)), "membership: ID not found");
+  engine::Batch early;
+  table->take_changes(early);
+  ASSERT_TRUE(engine->commit(early).has_value());
+  EXPECT_EQ(text_of(table->remove(2)), "");
+  EXPECT_EQ(text_of(table->remove(2)), "membership: ID removed");
+  EXPECT_EQ(text_of(table->add(member(2, "http://d:1"))), "membership: ID removed");
+  EXPECT_EQ(text_of(table->add(member(4, "http://b:1"))), "") << "its URL is free again";
+  engine::Batch batch;
+  table->take_changes(batch);
+  ASSERT_TRUE(engine->commit(batch).has_value());
+
+  const auto loaded = Table::load(*engine, options).value()->current();
+  EXPECT_EQ(loaded->members, table->current()->members);
+  EXPECT_EQ(loaded->members.at(1).peer_urls, (std::vector<std::string>{"http://a:1", "http://a:2"}));
+  EXPECT_EQ(loaded->removed, (std::set<MemberId>{2}));
+}
+
 TEST(ClusterConfig, ChangesAreRaisedToTheLeastThatIsAllowed) {
   const ClusterConfig defaults;
   EXPECT_EQ(to_json(defaults), R"({"activeSize":9,"removeDelay":1800,"syncInterval":5})");

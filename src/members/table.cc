@@ -12,6 +12,7 @@ namespace etcd::members {
 namespace {
 
 constexpr BytesView kVersionKey = "clusterVersion";
+constexpr BytesView kRemovedValue = "removed";  // as upstream's bucket has it
 constexpr BytesView kConfigKey = "sizeControl";
 
 }  // namespace
@@ -63,31 +64,55 @@ void Table::change(Change&& how) {
   current_ = std::move(next);
 }
 
+bool Table::in_use(MemberId id, const std::vector<std::string>& peer_urls) const {
+  return std::ranges::any_of(current_->members, [&](const auto& one) {
+    const std::vector<std::string>& taken = one.second.peer_urls;
+    return one.first != id && std::ranges::find_first_of(taken, peer_urls) != taken.end();
+  });
+}
+
 Result<void> Table::add(Member member) {
   const Membership& now = *current_;
-  if (now.removed.contains(member.id)) {
-    return failure(ErrorCode::kNotFound, "membership: ID removed");
-  }
+  if (now.removed.contains(member.id)) return failure(ErrorCode::kNotFound, "membership: ID removed");
   const auto there = now.members.find(member.id);
   if (member.promote) {
     if (there == now.members.end()) return failure(ErrorCode::kNotFound, "membership: ID not found");
+    if (!there->second.learner) {
+      return failure(ErrorCode::kInvalidArgument, "membership: can only promote a learner member");
+    }
     change([&](Membership& next) { next.members.at(member.id).learner = false; });
     dirty_.insert(member.id);
     return {};
   }
   if (there != now.members.end()) return failure(ErrorCode::kAlreadyExists, "membership: ID exists");
-  for (const auto& [id, other] : now.members) {
-    for (const std::string& url : other.peer_urls) {
-      if (std::find(member.peer_urls.begin(), member.peer_urls.end(), url) != member.peer_urls.end()) {
-        return failure(ErrorCode::kAlreadyExists, "membership: peerURL exists");
-      }
-    }
+  if (in_use(member.id, member.peer_urls)) {
+    return failure(ErrorCode::kAlreadyExists, "membership: peerURL exists");
   }
   dirty_.insert(member.id);
   change([&](Membership& next) {
     const MemberId id = member.id;
     next.members.emplace(id, std::move(member));
   });
+  return {};
+}
+
+Result<void> Table::remove(MemberId id) {
+  if (current_->removed.contains(id)) return failure(ErrorCode::kNotFound, "membership: ID removed");
+  if (!current_->members.contains(id)) return failure(ErrorCode::kNotFound, "membership: ID not found");
+  dirty_.insert(id);
+  change([&](Membership& next) {
+    next.members.erase(id);
+    next.removed.insert(id);
+  });
+  return {};
+}
+
+Result<void> Table::update(MemberId id, std::vector<std::string> peer_urls) {
+  if (current_->removed.contains(id)) return failure(ErrorCode::kNotFound, "membership: ID removed");
+  if (!current_->members.contains(id)) return failure(ErrorCode::kNotFound, "membership: ID not found");
+  if (in_use(id, peer_urls)) return failure(ErrorCode::kAlreadyExists, "membership: peerURL exists");
+  dirty_.insert(id);
+  change([&](Membership& next) { next.members.at(id).peer_urls = std::move(peer_urls); });
   return {};
 }
 
@@ -118,7 +143,13 @@ std::shared_ptr<const Membership> Table::current() const {
 
 void Table::take_changes(engine::Batch& batch) {
   for (const MemberId id : dirty_) {
-    batch.put(options_.members, hex_id(id), SharedBytes(to_json(current_->members.at(id))));
+    const auto member = current_->members.find(id);
+    if (member != current_->members.end()) {
+      batch.put(options_.members, hex_id(id), SharedBytes(to_json(member->second)));
+    } else {
+      batch.erase(options_.members, hex_id(id));
+      batch.put(options_.removed, hex_id(id), SharedBytes(Bytes(kRemovedValue)));
+    }
   }
   dirty_.clear();
   if (std::exchange(version_dirty_, false)) {

@@ -37,8 +37,13 @@ class Table {
   static Result<std::unique_ptr<Table>> load(const engine::Engine& engine, const TableOptions& options);
 
   /// Adds a member, or promotes a learner that is there.
-  /// Errors: kAlreadyExists for an id or a peer URL in use; kNotFound for an id that was removed. Nothing is changed.
+  /// Errors: kAlreadyExists for an id or a peer URL in use; kNotFound for an id that was removed; for a promotion
+  /// kNotFound, and kInvalidArgument when it votes already. Nothing is changed then; texts as upstream's.
   Result<void> add(Member member);
+  /// Takes a member out for good: its id may never come back. Errors: kNotFound.
+  Result<void> remove(MemberId id);
+  /// Gives a member other peer URLs. Errors: kNotFound; kAlreadyExists for a URL that another member has.
+  Result<void> update(MemberId id, std::vector<std::string> peer_urls);
   /// Name and client URLs, as the member itself publishes them after its start. An unknown id is ignored.
   void set_attributes(MemberId id, std::string name, std::vector<std::string> client_urls);
   void set_cluster_version(std::string version);
@@ -57,6 +62,9 @@ class Table {
   void change(Change&& how);
 
   const TableOptions options_;
+  /// Whether another member than `id` has one of these peer URLs.
+  [[nodiscard]] bool in_use(MemberId id, const std::vector<std::string>& peer_urls) const;
+
   std::set<MemberId> dirty_;
   bool version_dirty_ = false;
   bool config_dirty_ = false;
