@@ -18,12 +18,23 @@ class ApplierTest : public testing::Test, public Listener {
  protected:
   void SetUp() override { open(); }
   void open() {
-    applier_.reset();
+    close();
+    loop_ = &scheduler_.new_executor("apply");
+    store_loop_ = &scheduler_.new_executor("store");
     engine_ = engine::open_memory(disk_, table_names());
-    applier_ = Applier::open(*engine_, scheduler_.clock(), loop_, store_loop_, *this,
+    applier_ = Applier::open(*engine_, scheduler_.clock(), *loop_, *store_loop_, *this,
                              {.batch_bytes = 1 << 20, .slice = {.records = 10}, .slice_erasures_max = 50})
                    .value();
   }
+
+  /// As a crash: tasks and timers go before what they use.
+  void close() {
+    for (io::Executor* loop : {loop_, store_loop_}) {
+      if (loop != nullptr) scheduler_.kill(*loop);
+    }
+    applier_.reset();
+  }
+  void TearDown() override { close(); }
 
   const Outcome& apply(InternalRaftRequest request) {
     request.mutable_header()->set_id(1);
@@ -80,8 +91,8 @@ class ApplierTest : public testing::Test, public Listener {
   void failed(const Error& error) override { failure_ = error.message; }
 
   io::SimScheduler scheduler_{5};
-  io::Executor& loop_{scheduler_.new_executor("apply")};
-  io::Executor& store_loop_{scheduler_.new_executor("store")};
+  io::Executor* loop_ = nullptr;
+  io::Executor* store_loop_ = nullptr;
   engine::MemoryDisk disk_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Applier> applier_;

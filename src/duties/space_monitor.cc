@@ -58,8 +58,10 @@ Duration SpaceMonitor::look() {
   if (full() && !raised) ports_.alarm(true);
   if (has_room && raised) ports_.alarm(false);
   if (full() || raised) return options_.interval_least;
-  return std::clamp(Duration(std::chrono::milliseconds(spare / kBytesPerMillisecond)), options_.interval_least,
-                    options_.interval_most);
+  // In milliseconds first: what a large disk spares would overflow a Duration.
+  const auto most = static_cast<std::uint64_t>(options_.interval_most / 1ms);
+  const Duration until_full = std::chrono::milliseconds(std::min(spare / kBytesPerMillisecond, most));
+  return std::max(until_full, options_.interval_least);
 }
 
 }  // namespace etcd::duties
