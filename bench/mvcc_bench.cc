@@ -57,8 +57,19 @@ void must(const Result<void>& result) {
 class World {
  public:
   static World& the() {
-    static World world;
-    return world;
+    if (world() == nullptr) world() = std::make_unique<World>();
+    return *world();
+  }
+  /// A new one, that no other bench has written to.
+  static World& fresh() {
+    world().reset();
+    return the();
+  }
+  World();
+  ~World() {
+    store_.reset();
+    engine_.reset();
+    std::filesystem::remove_all(path_);
   }
 
   Store& store() { return *store_; }
@@ -68,8 +79,34 @@ class World {
     store_->publish();
     engine::Batch batch;
     const std::int64_t revision = store_->take_changes(batch);
+    for (const engine::Batch::Operation& operation : batch.operations()) {
+      const std::uint64_t bytes = operation.key.size() + operation.value.size();
+      (operation.table == kLive ? map_bytes_ : other_bytes_) += bytes;
+    }
     must(engine_->commit(batch));
     store_->committed(revision);
+  }
+  /// Writes over random keys until the history has this many records.
+  void grow(std::uint64_t records) {
+    Rng rng(10);
+    const Bytes value(256, 'h');
+    if (static_cast<std::uint64_t>(store_->revision()) < records + 1) map_bytes_ = other_bytes_ = 0;
+    while (static_cast<std::uint64_t>(store_->revision()) < records + 1) {
+      put(rng.below(key_count()), value);
+      if (store_->revision() % 100 == 0) store_->publish();
+      if (store_->revision() % 20'000 == 0) flush();
+    }
+    flush();
+  }
+  /// What flush() wrote of the map of newest versions, per cent of all else, since the last grow() began.
+  [[nodiscard]] double map_percent() const {
+    return other_bytes_ == 0 ? 0 : 100.0 * static_cast<double>(map_bytes_) / static_cast<double>(other_bytes_);
+  }
+  /// The next open() reads the whole history.
+  void forget_map() {
+    engine::Batch batch;
+    batch.erase(kMeta, "live");
+    must(engine_->commit(batch));
   }
   void put(std::uint64_t number, BytesView value) {
     WriteTxn txn = store_->begin();
@@ -80,34 +117,16 @@ class World {
     store_.reset();
     malloc_trim(0);
   }
-  void open() { store_ = std::move(*Store::open(*engine_, clock_)); }
+  void open(unsigned threads = 1) {
+    store_ = std::move(*Store::open(*engine_, clock_, {.meta = kMeta, .live = kLive, .load_threads = threads}));
+  }
 
  private:
-  World() {
-    std::string name = std::filesystem::temp_directory_path() / "mvcc_bench.XXXXXX";
-    path_ = mkdtemp(name.data());
-    directory_ = std::move(*io::open_real_directory(path_));
-    const std::vector<std::string> tables = {std::string(kHistoryTable), std::string(kMetaTable)};
-    engine_ = std::move(*engine::open_lmdb(*directory_, tables));
-    open();
-    const Bytes value(256, 'v');
-    const MonotonicTime start = clock_.now();
-    for (std::uint64_t number = 0; number < key_count(); ++number) {
-      put(number, value);
-      if (number % 100 == 99) store_->publish();
-      if (number % 20'000 == 19'999) flush();
-    }
-    flush();
-    std::fprintf(stderr, "filled with %llu keys in %.1f s: RssAnon %.0f MB, store uses %.0f MB\n",
-                 static_cast<unsigned long long>(key_count()),
-                 static_cast<double>((clock_.now() - start).count()) / 1e9, rss_anon_mb(),
-                 static_cast<double>(engine_->usage().bytes_in_use) / 1e6);
-    CHECK(key_of(1).size() == 100, "a key of {} bytes", key_of(1).size());
-  }
-  ~World() {
-    store_.reset();
-    engine_.reset();
-    std::filesystem::remove_all(path_);
+  static constexpr engine::TableId kMeta = 1;
+  static constexpr engine::TableId kLive = 2;
+  static std::unique_ptr<World>& world() {
+    static std::unique_ptr<World> world;
+    return world;
   }
 
   std::string path_;
@@ -115,7 +134,31 @@ class World {
   std::unique_ptr<io::Directory> directory_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Store> store_;
+  std::uint64_t map_bytes_ = 0;
+  std::uint64_t other_bytes_ = 0;
 };
+
+World::World() {
+  std::string name = std::filesystem::temp_directory_path() / "mvcc_bench.XXXXXX";
+  path_ = mkdtemp(name.data());
+  directory_ = std::move(*io::open_real_directory(path_));
+  const std::vector<std::string> tables = {std::string(kHistoryTable), std::string(kMetaTable),
+                                           std::string(kLiveTable)};
+  engine_ = std::move(*engine::open_lmdb(*directory_, tables));
+  open();
+  const Bytes value(256, 'v');
+  const MonotonicTime start = clock_.now();
+  for (std::uint64_t number = 0; number < key_count(); ++number) {
+    put(number, value);
+    if (number % 100 == 99) store_->publish();
+    if (number % 20'000 == 19'999) flush();
+  }
+  flush();
+  std::fprintf(stderr, "filled with %llu keys in %.1f s: RssAnon %.0f MB, store uses %.0f MB\n",
+               static_cast<unsigned long long>(key_count()), static_cast<double>((clock_.now() - start).count()) / 1e9,
+               rss_anon_mb(), static_cast<double>(engine_->usage().bytes_in_use) / 1e6);
+  CHECK(key_of(1).size() == 100, "a key of {} bytes", key_of(1).size());
+}
 
 /// What apply pays for one put in a batch of its own: look-up, write, publication.
 void BM_PutAndPublish(benchmark::State& state) {
@@ -295,27 +338,51 @@ void BM_Compaction(benchmark::State& state) {
 }
 BENCHMARK(BM_Compaction)->Unit(benchmark::kMillisecond)->Iterations(3);
 
-/// A restart: the whole latest state from LMDB (its pages in the page cache).
-void BM_Open(benchmark::State& state) {
-  World& world = World::the();
-  world.flush();
+/// A restart (its pages in the page cache) after so many records for each key, on so many threads; with the map of
+/// newest versions, or by reading the whole history, as the first start on a store of an older version does.
+void open_again(benchmark::State& state, bool by_map) {
+  const auto history = static_cast<std::uint64_t>(state.range(0));
+  World& world = history == 1 && state.range(1) == 1 && by_map ? World::fresh() : World::the();
+  world.grow(history * key_count());
   double grown_mb = 0;
   for (auto _ : state) {
     state.PauseTiming();
     world.close();
+    if (!by_map) world.forget_map();
     const double before = rss_anon_mb();
     state.ResumeTiming();
-    world.open();
+    world.open(static_cast<unsigned>(state.range(1)));
     state.PauseTiming();
     malloc_trim(0);
     grown_mb = rss_anon_mb() - before;
     state.ResumeTiming();
   }
+  if (!by_map) world.flush();
   state.counters["keys"] = static_cast<double>(world.store().view().count(KeyRange::from("")));
+  state.counters["map_percent"] = world.map_percent();
   state.counters["store_RssAnon_MB"] = grown_mb;
   state.counters["process_RssAnon_MB"] = rss_anon_mb();
 }
-BENCHMARK(BM_Open)->Unit(benchmark::kMillisecond)->Iterations(3);
+void BM_Open(benchmark::State& state) {
+  open_again(state, true);
+}
+void BM_OpenWithoutMap(benchmark::State& state) {
+  open_again(state, false);
+}
+void register_opens() {
+  for (const std::int64_t history : {1, 4, 10}) {
+    for (const bool by_map : {true, false}) {
+      benchmark::RegisterBenchmark(by_map ? "BM_Open" : "BM_OpenWithoutMap", by_map ? BM_Open : BM_OpenWithoutMap)
+          ->ArgNames({"records_per_key", "threads"})
+          ->Args({history, 1})
+          ->Args({history, 2})
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime()
+          ->Iterations(3);
+    }
+  }
+}
+const bool opens_registered = (register_opens(), true);
 
 /// Who watches this key, among 10,000 keys and 1,000 prefixes?
 void BM_WatchIndexFind(benchmark::State& state) {

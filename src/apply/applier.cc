@@ -61,9 +61,14 @@ Applier::Applier(engine::Engine& engine, const io::Clock& clock, io::Executor& a
 Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io::Clock& clock, io::Executor& apply_loop,
                                                io::Executor& store_loop, Listener& listener, ApplierOptions options) {
   std::unique_ptr<Applier> applier(new Applier(engine, clock, apply_loop, store_loop, listener, options));
-  ETCD_TRY(applier->store_,
-           mvcc::Store::open(engine, clock,
-                             {.history = kHistoryTable, .meta = kMvccTable, .metrics = options.mvcc_metrics}));
+  std::vector<mvcc::EntryRef> deadlines;
+  ETCD_TRY(applier->store_, mvcc::Store::open(engine, clock,
+                                              {.history = kHistoryTable,
+                                               .meta = kMvccTable,
+                                               .live = kLiveTable,
+                                               .metrics = options.mvcc_metrics,
+                                               .load_threads = options.load_threads},
+                                              &deadlines));
   ETCD_TRY(applier->members_,
            members::Table::load(engine,
                                 {.members = kMembersTable, .removed = kMembersRemovedTable, .cluster = kClusterTable}));
@@ -78,7 +83,7 @@ Result<std::unique_ptr<Applier>> Applier::open(engine::Engine& engine, const io:
     }
     if (!reader.ok()) return failure(ErrorCode::kCorrupt, "table applied: value does not decode");
   }
-  applier->load_expiry();
+  applier->load_expiry(deadlines);
   applier->expiry_.measure(options.lease_metrics);  // what was there before is not granted again
   applier->durable_ = applier->handed_over_ = applier->applied_;
   applier->arm_slice();  // a compaction may have been under way
@@ -228,12 +233,10 @@ void Applier::note_expiry(const tree::Event& event) {
   }
 }
 
-void Applier::load_expiry() {
-  const mvcc::View view = store_->view();
-  for (mvcc::Cursor cursor = view.cursor("/"); cursor.valid(); cursor.next()) {
-    const mvcc::Attributes attributes = cursor.entry().attributes();
-    if (attributes.deadline.ns == 0) continue;
-    const BytesView key = cursor.key();
+void Applier::load_expiry(const std::vector<mvcc::EntryRef>& deadlines) {
+  for (const mvcc::EntryRef& entry : deadlines) {
+    const mvcc::Attributes attributes = entry->attributes();
+    const BytesView key = entry->key();
     expiry_.set(key.ends_with('/') ? key.substr(0, key.size() - 1) : key, attributes.deadline, attributes.ttl,
                 clock_.now());
   }

@@ -107,6 +107,7 @@ struct ApplierOptions {
   mvcc::SliceBudget slice{.time = 500us, .records = 2000};
   Duration slice_pause = 20ms;
   std::size_t slice_erasures_max = 10'000;  // handed over before more are collected
+  unsigned load_threads = 1;                // that open() reads the store on
   StoreStats* stats = nullptr;              // counts the v2 commands; null: nobody does. Must outlive the applier
   Duration slow_apply = 100ms;              // --warning-apply-duration
   Metrics* metrics = nullptr;               // this and the two below: null, or else must outlive the applier
@@ -157,7 +158,7 @@ class Applier {
   Result<void> accept_conf_change(const CommittedEntry& entry, std::uint64_t& request_id);
   void fail(const Error& error);
   void note_expiry(const tree::Event& event);
-  void load_expiry();
+  void load_expiry(const std::vector<mvcc::EntryRef>& deadlines);
   /// Goes on with the scheduled compaction after a pause, unless a slice is waiting already.
   void arm_slice();
   void compact_slice();

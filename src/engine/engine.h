@@ -59,6 +59,10 @@ class Batch {
   std::uint64_t bytes_ = 0;
 };
 
+/// Looks at a row and says where a walk goes on: empty, at the next row; else at the first row whose key is >= the one
+/// given, which is past the row shown and is read before the next call; nothing ends the walk.
+using Steps = std::function<std::optional<BytesView>(BytesView key, BytesView value)>;
+
 /// One state of all tables. Hold it for at most 50 ms: it keeps freed pages from being used again. Copy out, renew.
 class Snapshot {
  public:
@@ -68,6 +72,8 @@ class Snapshot {
   /// Calls `visit(key, value)` for keys >= `from` in byte order until it returns false.
   virtual Result<void> scan(TableId table, BytesView from,
                             const std::function<bool(BytesView key, BytesView value)>& visit) const = 0;
+  /// Goes over some of the rows with keys >= `from` in byte order. A jump costs as much as some ten rows.
+  virtual Result<void> walk(TableId table, BytesView from, const Steps& visit) const = 0;
   /// Calls `visit(key, value)` for keys <= `from` in descending order until it returns false; an empty `from` starts at
   /// the last key.
   virtual Result<void> scan_back(TableId table, BytesView from,

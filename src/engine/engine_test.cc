@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "base/rng.h"
@@ -158,6 +159,48 @@ TEST_P(EngineContract, ScansGoBothWaysFromAnyKey) {
   EXPECT_EQ(seen, 2);
   EXPECT_EQ((*snapshot->last(0))->first, "f");
   EXPECT_EQ((*snapshot->last(0))->second, "f!");
+}
+
+TEST_P(EngineContract, AWalkStepsJumpsAndStops) {
+  const auto engine = home_->open(tables_);
+  Batch batch;
+  for (const char* key : {"b", "d", "f", "h", "j"}) batch.append(0, key, SharedBytes(Bytes(key) + "!"));
+  ASSERT_TRUE(engine->commit(batch).has_value());
+  const auto snapshot = *engine->snapshot();
+  struct Row {
+    const char* name;
+    const char* from;
+    std::map<Bytes, Bytes> jumps;  // from a row; the others step
+    const char* stop;
+    const char* seen;
+  };
+  const Row rows[] = {
+      {"all", "", {}, "", "bdfhj"},
+      {"from between two", "c", {}, "", "dfhj"},
+      {"from past the end", "k", {}, "", ""},
+      {"stops", "", {}, "f", "bdf"},
+      {"stops at the first", "d", {}, "d", "d"},
+      {"jumps to a row", "", {{"b", "h"}}, "", "bhj"},
+      {"jumps between two", "", {{"b", "e"}, {"f", "i"}}, "", "bfj"},
+      {"jumps to the next", "", {{"b", "d"}}, "h", "bdfh"},
+      {"jumps past the end", "d", {{"f", "z"}}, "", "df"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Bytes seen;
+    ASSERT_TRUE(snapshot
+                    ->walk(0, row.from,
+                           [&](BytesView key, BytesView value) -> std::optional<BytesView> {
+                             EXPECT_EQ(value, Bytes(key) + "!");
+                             seen += key;
+                             if (key == row.stop) return std::nullopt;
+                             const auto jump = row.jumps.find(Bytes(key));
+                             return jump == row.jumps.end() ? BytesView() : BytesView(jump->second);
+                           })
+                    .has_value());
+    EXPECT_EQ(seen, row.seen);
+  }
+  ASSERT_TRUE(snapshot->walk(1, "", [](BytesView, BytesView) { return std::optional<BytesView>(); }).has_value());
 }
 
 TEST_P(EngineContract, ASnapshotKeepsItsState) {

@@ -331,6 +331,21 @@ class LmdbEngine::LmdbSnapshot final : public Snapshot {
     return {};
   }
 
+  Result<void> walk(TableId table, BytesView from, const Steps& visit) const override {
+    ETCD_TRY(const CursorPtr cursor, open_cursor(table));
+    MDB_val key = to_val(from);
+    MDB_val value{};
+    int code = mdb_cursor_get(cursor.get(), &key, &value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
+    while (code == 0) {
+      const std::optional<BytesView> next = visit(to_view(key), to_view(value));
+      if (!next.has_value()) return {};
+      if (!next->empty()) key = to_val(*next);
+      code = mdb_cursor_get(cursor.get(), &key, &value, next->empty() ? MDB_NEXT : MDB_SET_RANGE);
+    }
+    if (code != MDB_NOTFOUND) return lmdb_failure(code, engine_.path_, "walk");
+    return {};
+  }
+
   Result<void> scan_back(TableId table, BytesView from,
                          const std::function<bool(BytesView, BytesView)>& visit) const override {
     ETCD_TRY(const CursorPtr cursor, open_cursor(table));

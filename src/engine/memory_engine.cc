@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -197,6 +198,16 @@ class MemoryEngine::MemorySnapshot final : public Snapshot {
     const Rows& rows = tables_.at(table)->rows;
     for (auto row = rows.lower_bound(from); row != rows.end(); ++row) {
       if (!visit(row->first, row->second.view())) break;
+    }
+    return {};
+  }
+
+  Result<void> walk(TableId table, BytesView from, const Steps& visit) const override {
+    const Rows& rows = tables_.at(table)->rows;
+    for (auto row = rows.lower_bound(from); row != rows.end();) {
+      const std::optional<BytesView> next = visit(row->first, row->second.view());
+      if (!next.has_value()) break;
+      row = next->empty() ? std::next(row) : rows.lower_bound(*next);
     }
     return {};
   }

@@ -364,9 +364,58 @@ TEST(SortByKey, AgreesWithPlainComparison) {
       owners.push_back(Entry::make(parts));
       entries.push_back(owners.back().get());
     }
-    sort_by_key(entries);
+    EXPECT_FALSE(sort_by_key(entries));
     auto expected = keys.begin();
     for (const Entry* entry : entries) ASSERT_EQ(entry->key(), *expected++) << "round " << round;
+  }
+}
+
+TEST(SortByKey, TellsOfEqualKeys) {
+  Rng rng(6);
+  for (const std::size_t count : {2, 5, 12, 13, 300}) {
+    for (int round = 0; round < 20; ++round) {
+      // Long or short, with the two that are equal anywhere; zeros at the end are what pads a short one.
+      std::vector<EntryRef> owners;
+      const Bytes common(rng.below(20), 'c');
+      const std::size_t twin = 1 + rng.below(count - 1);
+      for (std::size_t number = 0; number < count; ++number) {
+        Bytes key = common + std::to_string(number == twin ? 0 : number);
+        key.append(rng.chance(1, 2) ? 0 : 9, '\0');
+        if (number == twin) key = owners.front()->key();
+        Entry::Parts parts;
+        parts.kv = {key, 2, static_cast<std::int64_t>(number) + 2, 1, "", 0};
+        owners.push_back(Entry::make(parts));
+      }
+      std::vector<const Entry*> entries;
+      for (const EntryRef& owner : owners) entries.push_back(owner.get());
+      for (std::size_t place = count; place > 1; --place) std::swap(entries[place - 1], entries[rng.below(place)]);
+      EXPECT_TRUE(sort_by_key(entries)) << count;
+      EXPECT_TRUE(std::ranges::is_sorted(entries, {}, [](const Entry* entry) { return entry->key(); }));
+    }
+  }
+}
+
+TEST(SortByKey, SeveralThreadsDoAsOne) {
+  Rng rng(7);
+  // One large group below a long common beginning, one that parts at once, and some that end early.
+  std::vector<EntryRef> owners;
+  for (int number = 0; number < 150'000; ++number) {
+    Bytes key = rng.chance(1, 2) ? "/registry/pods/default/" : "/";
+    for (std::uint64_t size = 1 + rng.below(12); size-- > 0;) key.push_back("\0abcdefg"[rng.below(8)]);
+    Entry::Parts parts;
+    parts.kv = {key, 2, 2, 1, "", 0};
+    owners.push_back(Entry::make(parts));
+  }
+  std::vector<const Entry*> expected;
+  for (const EntryRef& owner : owners) expected.push_back(owner.get());
+  std::vector<const Entry*> one = expected;
+  std::vector<const Entry*> three = expected;
+  std::ranges::sort(expected, {}, [](const Entry* entry) { return entry->key(); });
+  EXPECT_TRUE(sort_by_key(one)) << "short keys came twice";
+  EXPECT_TRUE(sort_by_key(three, 3));
+  for (std::size_t place = 0; place < expected.size(); ++place) {
+    ASSERT_EQ(one[place]->key(), expected[place]->key()) << place;
+    ASSERT_EQ(three[place]->key(), expected[place]->key()) << place;
   }
 }
 

@@ -16,6 +16,7 @@ namespace etcd::mvcc {
 
 inline constexpr std::string_view kHistoryTable = "history";
 inline constexpr std::string_view kMetaTable = "mvcc";
+inline constexpr std::string_view kLiveTable = "live";
 
 /// A record of the revision log. The views are borrowed from whoever shows it.
 struct HistoryRecord {

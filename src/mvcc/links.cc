@@ -55,6 +55,14 @@ std::optional<Links> decode_links(Revision owner, BytesView bytes) {
   return links;
 }
 
+std::optional<Revision> first_link(Revision owner, BytesView bytes) {
+  if (bytes.empty()) return std::nullopt;
+  std::uint64_t distance = 0;
+  std::uint64_t sub = 0;
+  CHECK(read_varint(bytes, distance) && read_varint(bytes, sub), "links of revision {}.{}", owner.main, owner.sub);
+  return Revision{owner.main - static_cast<std::int64_t>(distance), static_cast<std::int64_t>(sub)};
+}
+
 std::size_t link_count(std::uint32_t position) {
   return tree_sizes(position - 1).count;
 }

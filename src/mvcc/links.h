@@ -63,6 +63,9 @@ void append_links(std::int64_t owner, const Links& links, Bytes& out);
 /// Nothing when the bytes are not well-formed or not in descending order below `owner`.
 std::optional<Links> decode_links(Revision owner, BytesView bytes);
 
+/// The first of them, the version before; nothing where there is none. `bytes` are append_links()' own.
+std::optional<Revision> first_link(Revision owner, BytesView bytes);
+
 /// How many links the version at `position` (counted from 1) has.
 std::size_t link_count(std::uint32_t position);
 

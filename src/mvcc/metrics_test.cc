@@ -22,7 +22,8 @@ class Taker final : public WatchReceiver {
 class MetricsTest : public testing::Test {
  protected:
   MetricsTest() {
-    const std::vector<std::string> tables = {std::string(kHistoryTable), std::string(kMetaTable)};
+    const std::vector<std::string> tables = {std::string(kHistoryTable), std::string(kMetaTable),
+                                             std::string(kLiveTable)};
     engine_ = engine::open_memory(disk_, tables);
     store_ = Store::open(*engine_, scheduler_.clock(), {.metrics = &metrics_}).value();
     group_ = std::make_unique<WatchGroup>(*store_, scheduler_.new_executor("net"), scheduler_.new_executor("workers"));

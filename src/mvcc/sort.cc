@@ -1,8 +1,11 @@
 #include "mvcc/sort.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
+
+#include "mvcc/parallel.h"
 
 namespace etcd::mvcc {
 
@@ -17,9 +20,14 @@ struct Group {
   std::size_t begin;
   std::size_t end;
   std::size_t depth;  // so many leading bytes are equal in all its keys
+
+  [[nodiscard]] std::size_t size() const { return end - begin; }
 };
 
 constexpr std::size_t kSmallGroup = 12;
+constexpr std::size_t kLargeGroup = 1 << 15;  // worth the work of several threads
+constexpr std::size_t kSample = 32;           // keys that are asked what all have in common
+constexpr std::size_t kAhead = 12;            // items whose keys are on their way to the cache
 
 std::uint64_t head_of(BytesView key, std::size_t depth) {
   std::uint64_t raw = 0;
@@ -31,44 +39,72 @@ std::uint64_t head_of(BytesView key, std::size_t depth) {
   return __builtin_bswap64(raw);
 }
 
-/// How many bytes past `depth` all keys of the group share.
-std::size_t shared_past(const std::vector<Item>& items, const Group& group) {
-  const BytesView first = items[group.begin].entry->key().substr(group.depth);
-  std::size_t shared = first.size();
-  for (std::size_t place = group.begin + 1; place < group.end && shared > 0; ++place) {
-    const BytesView key = items[place].entry->key().substr(group.depth);
-    shared = std::min(shared, key.size());
-    if (std::memcmp(first.data(), key.data(), shared) == 0) continue;
-    shared = static_cast<std::size_t>(
-        std::mismatch(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(shared), key.begin()).first -
-        first.begin());
-  }
-  return shared;
+/// How many bytes `left` and `right` have in common, of the first `max`.
+std::size_t shared_bytes(BytesView left, BytesView right, std::size_t max) {
+  max = std::min({max, left.size(), right.size()});
+  if (std::memcmp(left.data(), right.data(), max) == 0) return max;
+  return static_cast<std::size_t>(
+      std::mismatch(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(max), right.begin()).first - left.begin());
 }
 
-}  // namespace
+class Sorter {
+ public:
+  Sorter(std::vector<const Entry*>& entries, unsigned threads) : entries_(entries), threads_(threads) {}
 
-void sort_by_key(std::vector<const Entry*>& entries) {
-  std::vector<Item> items;
-  items.reserve(entries.size());
-  for (const Entry* entry : entries) items.push_back({0, entry});
+  bool sort() {
+    items_.reserve(entries_.size());
+    for (const Entry* entry : entries_) items_.push_back({0, entry});
+    // Large groups one after the other, each on all threads; then the small ones that they fell into, shared out.
+    // Stacks of our own: keys that nest deeply must not use up the threads'.
+    std::vector<Group> large{{0, items_.size(), 0}};
+    std::vector<Group> small;
+    while (!large.empty()) {
+      const Group group = large.back();
+      large.pop_back();
+      if (group.size() < kLargeGroup) {
+        small.push_back(group);
+        continue;
+      }
+      split(group, threads_, large);
+    }
+    std::atomic<std::size_t> next{0};
+    run_on_threads(small.size() > 1 ? threads_ : 1, [&](unsigned) {
+      std::vector<Group> stack;
+      constexpr std::size_t kAtOnce = 64;
+      for (std::size_t begin = 0; (begin = next.fetch_add(kAtOnce)) < small.size();) {
+        const std::size_t end = std::min(begin + kAtOnce, small.size());
+        for (std::size_t place = begin; place < end; ++place) {
+          stack.push_back(small[place]);
+          while (!stack.empty()) {
+            const Group group = stack.back();
+            stack.pop_back();
+            split(group, 1, stack);
+          }
+        }
+      }
+    });
+    for (std::size_t place = 0; place < items_.size(); ++place) entries_[place] = items_[place].entry;
+    return equal_.load();
+  }
 
-  // A stack of our own: keys that nest deeply must not use up the thread's.
-  std::vector<Group> groups{{0, items.size(), 0}};
-  while (!groups.empty()) {
-    Group group = groups.back();
-    groups.pop_back();
-    const auto begin = items.begin() + static_cast<std::ptrdiff_t>(group.begin);
-    const auto end = items.begin() + static_cast<std::ptrdiff_t>(group.end);
-    if (group.end - group.begin <= kSmallGroup) {
+ private:
+  [[nodiscard]] BytesView key(std::size_t place) const { return items_[place].entry->key(); }
+
+  /// Sorts the group by the next bytes that differ; what is equal there goes into `groups`.
+  void split(Group group, unsigned threads, std::vector<Group>& groups) {
+    const auto begin = items_.begin() + static_cast<std::ptrdiff_t>(group.begin);
+    const auto end = items_.begin() + static_cast<std::ptrdiff_t>(group.end);
+    if (group.size() <= kSmallGroup) {
       std::sort(begin, end, [&group](const Item& left, const Item& right) {
         return left.entry->key().substr(group.depth) < right.entry->key().substr(group.depth);
       });
-      continue;
+      for (std::size_t place = group.begin + 1; place < group.end; ++place) {
+        if (key(place - 1) == key(place)) equal_ = true;
+      }
+      return;
     }
-    group.depth += shared_past(items, group);
-    for (auto item = begin; item != end; ++item) item->head = head_of(item->entry->key(), group.depth);
-    std::sort(begin, end, [](const Item& left, const Item& right) { return left.head < right.head; });
+    group.depth = read_heads(group, threads);
+    sort_heads(group, threads);
     for (auto run = begin; run != end;) {
       auto after = run + 1;
       while (after != end && after->head == run->head) ++after;
@@ -80,15 +116,72 @@ void sort_by_key(std::vector<const Entry*>& entries) {
         std::sort(run, longer, [](const Item& left, const Item& right) {
           return left.entry->key().size() < right.entry->key().size();
         });
+        for (auto item = run; item != longer; ++item) {
+          if (item != run && item->entry->key().size() == (item - 1)->entry->key().size()) equal_ = true;
+        }
         if (after - longer > 1) {
-          groups.push_back({static_cast<std::size_t>(longer - items.begin()),
-                            static_cast<std::size_t>(after - items.begin()), depth});
+          groups.push_back({static_cast<std::size_t>(longer - items_.begin()),
+                            static_cast<std::size_t>(after - items_.begin()), depth});
         }
       }
       run = after;
     }
   }
-  for (std::size_t place = 0; place < items.size(); ++place) entries[place] = items[place].entry;
+
+  /// Fills in the heads and returns the depth at which they lie, which all keys of the group share.
+  std::size_t read_heads(const Group& group, unsigned threads) {
+    const auto rest = [this, &group](std::size_t place) { return key(place).substr(group.depth); };
+    const BytesView first = rest(group.begin);
+    const std::size_t step = std::max<std::size_t>(group.size() / kSample, 1);
+    std::size_t depth = first.size();
+    for (std::size_t place = group.begin; place < group.end; place += step) {
+      depth = shared_bytes(first, rest(place), depth);
+    }
+    // Where the sample told too much, once more.
+    for (;;) {
+      std::vector<std::size_t> shared(threads, depth);
+      run_on_threads(threads, [&](unsigned thread) {
+        const Part part(group.size(), thread, threads);
+        std::size_t least = depth;
+        for (std::size_t place = group.begin + part.begin; place < group.begin + part.end; ++place) {
+          if (place + kAhead < group.end) {
+            const char* const ahead = reinterpret_cast<const char*>(items_[place + kAhead].entry);
+            __builtin_prefetch(ahead);
+            __builtin_prefetch(ahead + 64);
+          }
+          const BytesView at = rest(place);
+          least = shared_bytes(first, at, least);
+          items_[place].head = head_of(at, depth);
+        }
+        shared[thread] = least;
+      });
+      const std::size_t least = std::ranges::min(shared);
+      if (least == depth) return group.depth + depth;
+      depth = least;
+    }
+  }
+
+  void sort_heads(const Group& group, unsigned threads) {
+    const auto by_head = [](const Item& left, const Item& right) { return left.head < right.head; };
+    const auto at = [&](unsigned thread) {
+      return items_.begin() + static_cast<std::ptrdiff_t>(group.begin + Part(group.size(), thread, threads).begin);
+    };
+    run_on_threads(threads, [&](unsigned thread) { std::sort(at(thread), at(thread + 1), by_head); });
+    for (unsigned thread = 1; thread < threads; ++thread) {
+      std::inplace_merge(at(0), at(thread), at(thread + 1), by_head);
+    }
+  }
+
+  std::vector<const Entry*>& entries_;
+  const unsigned threads_;
+  std::vector<Item> items_;
+  std::atomic<bool> equal_{false};
+};
+
+}  // namespace
+
+bool sort_by_key(std::vector<const Entry*>& entries, unsigned threads) {
+  return Sorter(entries, threads).sort();
 }
 
 }  // namespace etcd::mvcc

@@ -1,6 +1,6 @@
 #include "mvcc/store.h"
 
-#include <absl/container/flat_hash_set.h>
+#include <absl/container/flat_hash_map.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "mvcc/history.h"
 #include "mvcc/links.h"
+#include "mvcc/load.h"
 #include "mvcc/metrics.h"
-#include "mvcc/sort.h"
 
 namespace etcd::mvcc {
 
@@ -19,10 +19,21 @@ namespace {
 constexpr BytesView kRevisionMark = "revision";
 constexpr BytesView kScheduledMark = "compaction_scheduled";
 constexpr BytesView kFinishedMark = "compaction_finished";
+constexpr BytesView kLiveMark = "live";
+
+void append_number(std::uint64_t number, Bytes& bytes) {
+  for (int place = 0; place < 8; ++place) bytes.push_back(static_cast<char>(number >> (56 - 8 * place)));
+}
+
+std::uint64_t read_number(BytesView bytes) {
+  std::uint64_t number = 0;
+  for (const char byte : bytes) number = number << 8 | static_cast<unsigned char>(byte);
+  return number;
+}
 
 SharedBytes encode_mark(std::int64_t revision) {
-  Bytes bytes(8, '\0');
-  for (int place = 0; place < 8; ++place) bytes[place] = static_cast<char>(revision >> (56 - 8 * place));
+  Bytes bytes;
+  append_number(static_cast<std::uint64_t>(revision), bytes);
   return SharedBytes(std::move(bytes));
 }
 
@@ -30,12 +41,27 @@ Result<std::int64_t> read_mark(const engine::Snapshot& snapshot, engine::TableId
                                std::int64_t absent) {
   ETCD_TRY(const std::optional<BytesView> value, snapshot.get(table, name));
   if (!value.has_value()) return absent;
-  std::uint64_t revision = 0;
-  for (const char byte : *value) revision = revision << 8 | static_cast<unsigned char>(byte);
+  const std::uint64_t revision = read_number(*value);
   if (value->size() != 8 || revision > 0x7FFFFFFFFFFFFFFFu) {
     return failure(ErrorCode::kCorrupt, fmt::format("table {}, key {}: not a revision", kMetaTable, name));
   }
   return static_cast<std::int64_t>(revision);
+}
+
+/// That the table `live` is complete: up to which revision, and with how many bits.
+struct LiveMark {
+  std::int64_t revision;
+  std::uint64_t bits;
+};
+
+Result<std::optional<LiveMark>> read_live_mark(const engine::Snapshot& snapshot, engine::TableId table) {
+  ETCD_TRY(const std::optional<BytesView> value, snapshot.get(table, kLiveMark));
+  if (!value.has_value()) return std::nullopt;
+  if (value->size() != 16) {
+    return failure(ErrorCode::kCorrupt,
+                   fmt::format("table {}, key {}: {} bytes", kMetaTable, kLiveMark, value->size()));
+  }
+  return LiveMark{static_cast<std::int64_t>(read_number(value->substr(0, 8))), read_number(value->substr(8))};
 }
 
 }  // namespace
@@ -43,7 +69,9 @@ Result<std::int64_t> read_mark(const engine::Snapshot& snapshot, engine::TableId
 // --- opening ---
 
 Store::Store(engine::Engine& engine, const io::Clock& clock, const StoreOptions& options)
-    : engine_(engine), clock_(clock), options_(options), tree_(limbo_), tail_(limbo_) {}
+    : engine_(engine), clock_(clock), options_(options), tree_(limbo_), tail_(limbo_) {
+  options_.load_threads = std::max(options_.load_threads, 1U);
+}
 
 Store::~Store() {
   constexpr std::uint64_t kNobody = ~std::uint64_t{0};
@@ -55,20 +83,21 @@ Store::~Store() {
   delete state_.load(std::memory_order_seq_cst);
 }
 
-Result<std::unique_ptr<Store>> Store::open(engine::Engine& engine, const io::Clock& clock,
-                                           const StoreOptions& options) {
+Result<std::unique_ptr<Store>> Store::open(engine::Engine& engine, const io::Clock& clock, const StoreOptions& options,
+                                           std::vector<EntryRef>* deadlines) {
   std::unique_ptr<Store> store(new Store(engine, clock, options));
-  ETCD_TRY_VOID(store->load());
+  ETCD_TRY_VOID(store->load(deadlines));
   return store;
 }
 
-Result<void> Store::load() {
+Result<void> Store::load(std::vector<EntryRef>* deadlines) {
   // One snapshot for the whole load, past the 50 ms: nobody writes yet.
   ETCD_TRY(const auto snapshot, engine_.snapshot());
   ETCD_TRY_VOID(load_marks(*snapshot));
-  ETCD_TRY(const std::vector<const Entry*> entries, load_entries(*snapshot));
-  tree_.build(entries);
+  ETCD_TRY(Loaded loaded, load_entries(*snapshot));
+  tree_.build(std::exchange(loaded.entries, {}), options_.load_threads);
   tree_.seal();
+  if (deadlines != nullptr) *deadlines = std::move(loaded.deadlines);
   committed_ = taken_revision_ = revision_;
   publish_state({tree_.view(), tail_.view(), revision_, scheduled_});
   return {};
@@ -89,41 +118,29 @@ Result<void> Store::load_marks(const engine::Snapshot& snapshot) {
   return {};
 }
 
-Result<std::vector<const Entry*>> Store::load_entries(const engine::Snapshot& snapshot) const {
-  // From the newest record back, each names the one it superseded, so no key is hashed and no dead version copied.
-  absl::flat_hash_set<std::pair<std::int64_t, std::int64_t>> superseded;
-  std::vector<const Entry*> entries;
-  std::optional<Error> error;
-  const auto visit = [&](BytesView key, BytesView value) {
-    const Result<HistoryRecord> record = peek_history_record(key, value, options_.large_value_bytes);
-    if (!record.has_value()) {
-      error = record.error();
-      return false;
-    }
-    const Revision at = record->revision;
-    const bool newest = superseded.empty() || superseded.erase({at.main, at.sub}) == 0;
-    // A finished compaction has deleted what the records up to it superseded.
-    if (!record->links.empty() && at.main > finished_) {
-      const Revision before = decode_links(at, record->links)->front();
-      superseded.emplace(before.main, before.sub);
-    }
-    if (newest) entries.push_back(record->to_entry_or_stub(options_.large_value_bytes).detach());
-    return true;
-  };
-  Result<void> scanned = snapshot.scan_back(options_.history, {}, visit);
-  if (scanned.has_value() && !error) {
-    sort_by_key(entries);
-    const auto twice = std::adjacent_find(entries.begin(), entries.end(), [](const Entry* left, const Entry* right) {
-      return left->key() == right->key();
-    });
-    if (twice == entries.end()) return entries;
-    error =
-        Error{ErrorCode::kCorrupt, fmt::format("table {}, revisions {} and {}: both are the newest version of one key",
-                                               kHistoryTable, twice[0]->mod_revision(), twice[1]->mod_revision())};
+Result<Loaded> Store::load_entries(const engine::Snapshot& snapshot) {
+  const LoadOptions options{options_.history, options_.large_value_bytes, options_.load_threads};
+  ETCD_TRY(const auto last, snapshot.last(options_.history));
+  Revision newest;
+  if (last.has_value()) {
+    ETCD_TRY(newest, parse_history_key(last->first));
   }
-  for (const Entry* entry : entries) EntryRef::adopt(entry);
-  if (!scanned.has_value()) return std::unexpected(std::move(scanned).error());
-  return std::unexpected(std::move(*error));
+  ETCD_TRY(const std::optional<LiveMark> mark, read_live_mark(snapshot, options_.meta));
+  // A version that knows nothing of the map may have written on.
+  if (!mark.has_value() || newest.main > mark->revision) {
+    ETCD_TRY_VOID(live_.discard(snapshot, options_.live));
+    return load_all(snapshot, options, finished_, live_);
+  }
+  ETCD_TRY_VOID(live_.load(snapshot, options_.live));
+  if (live_.bits() != mark->bits) {
+    return failure(ErrorCode::kCorrupt, fmt::format("table {}: {} revisions are named, {} were written", kLiveTable,
+                                                    live_.bits(), mark->bits));
+  }
+  if (last.has_value() && live_.live_in(newest.main) == 0) {
+    return failure(ErrorCode::kCorrupt,
+                   fmt::format("table {}, revision {}: the last one, and not named", kLiveTable, newest.main));
+  }
+  return load_live(engine_, options, live_);
 }
 
 // --- any thread ---
@@ -238,12 +255,27 @@ std::int64_t Store::take_changes(engine::Batch& batch) {
     const TailSlot& slot = tail.at(taken_);
     batch.append(options_.history, history_key(slot.entry->revision()),
                  SharedBytes(encode_history_record(record_of(*slot.entry, slot.cause.get()))));
+    const Revision at = slot.entry->revision();
+    live_.add(at.main);
+    if (const auto before = first_link(at, slot.entry->links())) {
+      if (erased_early_.empty() || erased_early_.erase({before->main, before->sub}) == 0) live_.remove(before->main);
+    }
   }
   if (taken_revision_ != revision_) batch.put(options_.meta, Bytes(kRevisionMark), encode_mark(revision_));
   if (!schedule_taken_) batch.put(options_.meta, Bytes(kScheduledMark), encode_mark(scheduled_));
   schedule_taken_ = true;
   taken_revision_ = revision_;
+  take_live(batch);
   return revision_;
+}
+
+void Store::take_live(engine::Batch& batch) {
+  if (!live_.changed()) return;
+  live_.take_changes(batch, options_.live);
+  Bytes mark;
+  append_number(static_cast<std::uint64_t>(taken_revision_), mark);
+  append_number(live_.bits(), mark);
+  batch.put(options_.meta, Bytes(kLiveMark), SharedBytes(std::move(mark)));
 }
 
 bool Store::is_large(const Entry& entry) const {
@@ -341,6 +373,7 @@ Result<CompactionState> Store::run_slice(engine::Batch& batch, const SliceBudget
   // Asked before the snapshot is opened, which then has every record up to here.
   const bool all_there = committed_ >= target_;
   const Result<bool> past = walk_history(batch, budget);
+  take_live(batch);
   publish();
   if (!past.has_value()) return std::unexpected(past.error());
   if (!*past) return CompactionState::kMore;
@@ -379,16 +412,38 @@ Result<bool> Store::walk_history(engine::Batch& batch, const SliceBudget& budget
     if (record->tombstone && at.main < target_) {
       batch.erase(options_.history, history_key(at));
       ++erased_;
-      const Entry* newest = tree_.view().find(record->key());
-      if (newest != nullptr && newest->revision() == at) {
-        limbo_.retire(tree_.remove(record->key()));
-        tree_changed_ = true;
-      }
+      erase_tombstone(at, tree_.view().find(record->key()));
     }
     return true;
   }));
   if (error) return std::unexpected(std::move(*error));
   return !cut;
+}
+
+void Store::erase_tombstone(Revision at, const Entry* newest) {
+  if (newest == nullptr) return;
+  if (newest->revision() == at) {
+    live_.remove(at.main);
+    limbo_.retire(tree_.remove(newest->key()));
+    tree_changed_ = true;
+  } else if (newest->mod_revision() > taken_revision_ && newest_on_disk(at, *newest)) {
+    live_.remove(at.main);
+    erased_early_.emplace(at.main, at.sub);
+  }
+}
+
+bool Store::newest_on_disk(Revision at, const Entry& newest) const {
+  const Entry* oldest = &newest;
+  for (;;) {
+    const std::optional<Links> links = decode_links(oldest->revision(), oldest->links());
+    CHECK(links.has_value(), "links of revision {}.{}", oldest->revision().main, oldest->revision().sub);
+    const auto taken = std::find_if(links->begin(), links->end(),
+                                    [this](const Revision& link) { return link.main <= taken_revision_; });
+    if (taken == links->begin()) return taken != links->end() && *taken == at;
+    const TailSlot* slot = tail_.view().find(*(taken - 1));
+    CHECK(slot != nullptr, "revision {}.{} is neither in the tail nor taken", (taken - 1)->main, (taken - 1)->sub);
+    oldest = slot->entry;
+  }
 }
 
 // --- invariants ---
@@ -417,11 +472,20 @@ void Store::check_invariants() const {
     bytes += entry.footprint();
   }
   CHECK(bytes == tail_.bytes(), "tail of {} bytes, {} counted", tail_.bytes(), bytes);
+  absl::flat_hash_map<std::int64_t, std::uint32_t> newest_in;  // by revision
   for (Cursor cursor = tree_.view().cursor_all({}); cursor.valid(); cursor.next()) {
     const Entry& entry = cursor.entry();
+    ++newest_in[entry.mod_revision()];
     CHECK(entry.has_value() == (entry.mod_revision() > committed_ || !is_large(entry)),
           "revision {}.{} of {}, value of {} bytes {}, committed {}", entry.revision().main, entry.revision().sub,
           entry.key(), entry.value_size(), entry.has_value() ? "in memory" : "left out", committed_);
+  }
+  if (taken_ != tail_.end() || in_txn_) return;
+  CHECK(erased_early_.empty(), "{} tombstones erased early", erased_early_.size());
+  CHECK(newest_in.size() == live_.bits(), "{} revisions are newest, {} in the map", newest_in.size(), live_.bits());
+  for (const auto& [revision, records] : newest_in) {
+    CHECK(live_.live_in(revision) == records, "revision {}: {} records are newest, {} in the map", revision, records,
+          live_.live_in(revision));
   }
 }
 

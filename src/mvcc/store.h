@@ -24,6 +24,8 @@
 //     // store loop: engine.commit(batch); then back on the apply loop:
 //     store.committed(revision);
 #pragma once
+#include <absl/container/flat_hash_set.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -41,21 +43,25 @@
 #include "mvcc/epochs.h"
 #include "mvcc/events.h"
 #include "mvcc/limbo.h"
+#include "mvcc/live.h"
 #include "mvcc/tail.h"
 #include "mvcc/tree.h"
 #include "mvcc/view.h"
 
 namespace etcd::mvcc {
 
+struct Loaded;
 struct Metrics;
 
 struct StoreOptions {
   engine::TableId history = 0;  // where kHistoryTable stands in the list the engine was opened with
   engine::TableId meta = 1;     // likewise kMetaTable
+  engine::TableId live = 2;     // likewise kLiveTable
   Metrics* metrics = nullptr;   // for the store and its watch groups, which it must outlive; null: nothing is counted
   // A value of more bytes than this leaves memory once the engine has committed its version; Reader::load() brings it
   // back. 0: every value that is not empty leaves; UINT64_MAX: all stay.
   std::uint64_t large_value_bytes = 16 << 10;
+  unsigned load_threads = 1;  // that open() works on; all have ended when it returns
 };
 
 struct PutOptions {
@@ -102,9 +108,11 @@ class Store {
  public:
   /// Loads the latest state. An empty engine gives revision 1, never compacted. Large values are neither read nor
   /// checked now, but when load() or an old revision asks for them (docs/formats/store.md).
+  /// Shape:  `deadlines`, where somebody wants them, gets the live keys that have a deadline, in no order.
   /// Errors: kCorrupt naming table and revision; kIo.
   static Result<std::unique_ptr<Store>> open(engine::Engine& engine, const io::Clock& clock,
-                                             const StoreOptions& options = {});
+                                             const StoreOptions& options = {},
+                                             std::vector<EntryRef>* deadlines = nullptr);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -134,8 +142,8 @@ class Store {
   /// Shows all committed transactions to readers, by one atomic store, and posts their events to the sinks. Does
   /// nothing when there is nothing new.
   void publish();
-  /// Appends what was published since the last call (history records, current revision, compaction marks) to `batch`;
-  /// everything committed must be published.
+  /// Appends what was published since the last call (history records, the map of what is newest, current revision,
+  /// compaction marks) to `batch`; everything committed must be published.
   /// Returns the revision that the batch brings; hand that to committed() once the batch is durable.
   std::int64_t take_changes(engine::Batch& batch);
   /// The engine has durably committed all that take_changes() gave up to `revision`: forget it here, large values of
@@ -152,7 +160,7 @@ class Store {
   /// The newest compaction whose records are all gone, as far as batches were handed out; -1: none.
   [[nodiscard]] std::int64_t compaction_finished() const { return finished_; }
 
-  /// Order and counts of the tree, tail against tree, marks against each other. O(n).
+  /// Order and counts of the tree, tail and live map against it, marks against each other. O(n).
   void check_invariants() const;
 
  private:
@@ -172,9 +180,10 @@ class Store {
   };
 
   Store(engine::Engine& engine, const io::Clock& clock, const StoreOptions& options);
-  Result<void> load();
+  Result<void> load(std::vector<EntryRef>* deadlines);
   Result<void> load_marks(const engine::Snapshot& snapshot);
-  Result<std::vector<const Entry*>> load_entries(const engine::Snapshot& snapshot) const;
+  /// Reads live_, and what it names; or the whole history, if there is no map of all of it.
+  Result<Loaded> load_entries(const engine::Snapshot& snapshot);
   void publish_state(const State& state);
   /// Frees what no reader has pinned any more.
   void collect();
@@ -184,6 +193,13 @@ class Store {
   [[nodiscard]] SharedEventBatch events_of_changes() const;
   void count_changes() const;
   Result<CompactionState> run_slice(engine::Batch& batch, const SliceBudget& budget);
+  /// Writes what has changed of live_, and the mark that says that it is complete.
+  void take_live(engine::Batch& batch);
+  /// The record of the tombstone `at` goes; `newest` is the version of its key in the tree.
+  void erase_tombstone(Revision at, const Entry* newest);
+  /// Whether the oldest version that take_changes() has not given yet stands right on top of `at`, in the chain of
+  /// `newest`, which is one of those.
+  [[nodiscard]] bool newest_on_disk(Revision at, const Entry& newest) const;
   /// Looks at records from walk_ on. Returns true when the walk went past target_.
   Result<bool> walk_history(engine::Batch& batch, const SliceBudget& budget);
 
@@ -203,6 +219,9 @@ class Store {
   std::uint64_t taken_ = 0;          // place in the tail up to which take_changes() has gone
   std::int64_t taken_revision_ = 1;
   std::int64_t committed_ = 1;  // the newest revision that is durable
+  LiveMap live_;                // as of the batches that were filled so far
+  // Tombstones that compaction has erased while they were the newest of their key on disk, though no longer in memory.
+  absl::flat_hash_set<std::pair<std::int64_t, std::int64_t>> erased_early_;
 
   std::int64_t scheduled_ = -1;  // invariant: finished_ <= scheduled_ <= revision_
   std::int64_t finished_ = -1;

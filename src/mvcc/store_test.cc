@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/rng.h"
@@ -18,11 +19,12 @@
 #include "io/clock.h"
 #include "io/real_file.h"
 #include "mvcc/history.h"
+#include "mvcc/live.h"
 
 namespace etcd::mvcc {
 namespace {
 
-const std::vector<std::string> kTables = {std::string(kHistoryTable), std::string(kMetaTable)};
+const std::vector<std::string> kTables = {std::string(kHistoryTable), std::string(kMetaTable), std::string(kLiveTable)};
 
 /// A clock that a test moves by hand.
 class HandClock final : public io::Clock {
@@ -71,12 +73,20 @@ class Member {
     open();
   }
 
-  void open() {
+  /// A restart. Without the map it is the first one on a store that an older version wrote.
+  void open(bool without_map = false) {
     queue_.clear();
     store_.reset();
     engine_.reset();
     engine_ = lmdb_ ? lmdb_->open() : engine::open_memory(disk_, kTables);
-    auto opened = Store::open(*engine_, clock_, {.large_value_bytes = large_value_bytes_});
+    if (without_map) {
+      engine::Batch batch;
+      batch.erase(1, "live");
+      EXPECT_TRUE(engine_->commit(batch).has_value());
+    }
+    deadlines.clear();
+    auto opened = Store::open(*engine_, clock_, {.large_value_bytes = large_value_bytes_, .load_threads = load_threads},
+                              &deadlines);
     EXPECT_TRUE(opened.has_value()) << (opened.has_value() ? "" : opened.error().message);
     store_ = std::move(*opened);
     committed_ = store_->revision();
@@ -133,6 +143,9 @@ class Member {
   engine::Engine& engine() { return *engine_; }
   HandClock& clock() { return clock_; }
   void close() { store_.reset(); }
+
+  unsigned load_threads = 1;
+  std::vector<EntryRef> deadlines;  // as of the newest open()
 
  private:
   struct Queued {
@@ -568,6 +581,372 @@ TEST(StoreTest, ADamagedOrMissingRecordIsNamed) {
   EXPECT_EQ(opened.error(), (Error{ErrorCode::kCorrupt, "table history, revision 7.0: checksum mismatch"}));
 }
 
+// --- the live map ---
+
+std::vector<std::pair<Bytes, Bytes>> rows_of(Member& member, engine::TableId table) {
+  std::vector<std::pair<Bytes, Bytes>> rows;
+  const auto snapshot = *member.engine().snapshot();
+  EXPECT_TRUE(snapshot
+                  ->scan(table, {},
+                         [&](BytesView key, BytesView value) {
+                           rows.emplace_back(key, value);
+                           return true;
+                         })
+                  .has_value());
+  return rows;
+}
+
+std::set<std::int64_t> revisions_in_map(Member& member) {
+  std::set<std::int64_t> revisions;
+  for (const auto& [key, value] : rows_of(member, 2)) {
+    const auto row = decode_live_block(key, value);
+    EXPECT_TRUE(row.has_value()) << row.error().message;
+    for (std::int64_t bit = 0; bit < LiveBlock::kRevisions; ++bit) {
+      if ((row->second.words[static_cast<std::size_t>(bit) / 64] >> (bit % 64) & 1) != 0) {
+        revisions.insert(row->first * LiveBlock::kRevisions + bit);
+      }
+    }
+  }
+  return revisions;
+}
+
+/// What the table has to say: found by a look at every record.
+std::set<std::int64_t> revisions_that_are_newest(Member& member) {
+  std::map<Bytes, std::int64_t> newest;
+  for (const auto& [key, value] : rows_of(member, 0)) {
+    const Result<HistoryRecord> record = decode_history_record(key, value);
+    EXPECT_TRUE(record.has_value());
+    newest[Bytes(record->key())] = record->revision.main;
+  }
+  std::set<std::int64_t> revisions;
+  for (const auto& [key, revision] : newest) revisions.insert(revision);
+  return revisions;
+}
+
+/// Of what is on the disk. The map is not there before the first batch.
+void expect_true_map(Member& member) {
+  if (!(*(*member.engine().snapshot())->get(1, "live")).has_value()) return;
+  EXPECT_EQ(revisions_in_map(member), revisions_that_are_newest(member));
+}
+
+std::map<Bytes, Bytes> contents(Member& member) {
+  std::map<Bytes, Bytes> values;
+  const View view = member->view();
+  for (Cursor cursor = view.cursor(""); cursor.valid(); cursor.next()) {
+    values.emplace(cursor.key(), cursor.entry().value());
+  }
+  return values;
+}
+
+TEST(LiveRecords, ABitForEachRevisionWithANewestVersion) {
+  Member member;
+  member.put("a", "1");  // 2
+  member.put("b", "1");  // 3
+  member.put("a", "2");  // 4
+  member.erase("b");     // 5
+  {
+    WriteTxn txn = member->begin();  // 6
+    txn.put("c", "1");
+    txn.put("d", "1");
+    txn.put("e", "1");
+    txn.commit();
+  }
+  member.flush();
+  using Revisions = std::set<std::int64_t>;
+  EXPECT_EQ(revisions_in_map(member), (Revisions{4, 5, 6}));
+  member.put("c", "2");  // 7
+  member.erase("e");     // 8
+  member.flush();
+  EXPECT_EQ(revisions_in_map(member), (Revisions{4, 5, 6, 7, 8})) << "d is still the one of 6";
+  member.open();
+  EXPECT_EQ(contents(member), (std::map<Bytes, Bytes>{{"a", "2"}, {"c", "2"}, {"d", "1"}}));
+  member.put("d", "2");  // 9
+  member.flush();
+  EXPECT_EQ(revisions_in_map(member), (Revisions{4, 5, 7, 8, 9}));
+  ASSERT_TRUE(member->compact(9).has_value());
+  member.compact_all();
+  EXPECT_EQ(revisions_in_map(member), (Revisions{4, 7, 9})) << "tombstones are gone";
+  member->check_invariants();
+  member.open();
+  EXPECT_EQ(contents(member), (std::map<Bytes, Bytes>{{"a", "2"}, {"c", "2"}, {"d", "2"}}));
+}
+
+TEST(LiveRecords, OnlyTheyAreReadAtStart) {
+  // Whatever stands in the others is not looked at: a start is as fast on any history.
+  Member member;
+  for (int version = 0; version < 200; ++version) member.put("hot", std::to_string(version));
+  member.put("cold", "1");
+  for (int version = 0; version < 20; ++version) member.put("warm", std::to_string(version));
+  member.flush();
+  const Bytes damaged = "damaged";
+  for (const std::int64_t revision : {2, 50, 200, 203, 221}) {
+    member.disk().damage("history", history_key({revision, 0}), &damaged);
+  }
+  member.open();
+  EXPECT_EQ(contents(member), (std::map<Bytes, Bytes>{{"cold", "1"}, {"hot", "199"}, {"warm", "19"}}));
+  const Result<EntryRef> read = member->view().get("hot", 50);
+  ASSERT_FALSE(read.has_value());
+  EXPECT_EQ(read.error().message, "table history, revision 50.0: checksum mismatch");
+}
+
+TEST(LiveRecords, DamageIsNamed) {
+  const auto history = [](std::int64_t revision) {
+    return std::pair<Bytes, Bytes>("history", history_key({revision, 0}));
+  };
+  struct Row {
+    const char* name;
+    std::pair<Bytes, Bytes> place;  // table and key
+    std::optional<Bytes> value;     // nothing: the row is gone
+    const char* error;
+  };
+  LiveBlock other;
+  other.words[0] = 0b1010'1000;  // 3 5 7
+  LiveBlock more = other;
+  more.words[0] |= 0b1'0000;  // 4
+  const Row rows[] = {
+      {"the first record is gone", history(3), {}, "table history, revision 3: missing, table live names it"},
+      {"one between is gone", history(5), {}, "table history, revision 5: missing, table live names it"},
+      {"a record is damaged", history(5), "xxxxxx", "table history, revision 5.0: checksum mismatch"},
+      {"the last record is gone", history(7), {}, "table live, revision 6: the last one, and not named"},
+      {"the row is gone", {"live", live_key(0)}, {}, "table live: 0 revisions are named, 3 were written"},
+      {"the row is damaged",
+       {"live", live_key(0)},
+       Bytes(20, 'x'),
+       "table live, revisions 0 to 4095: checksum mismatch"},
+      {"a bit too many",
+       {"live", live_key(0)},
+       encode_live_block(0, more),
+       "table live: 4 revisions are named, 3 were written"},
+      {"the mark is damaged", {"mvcc", "live"}, "x", "table mvcc, key live: 1 bytes"},
+      {"the mark tells of more",
+       {"mvcc", "live"},
+       Bytes("\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0\4", 16),
+       "table live: 3 revisions are named, 4 were written"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Member member;
+    for (const char* key : {"a", "b", "c"}) {
+      member.put(key, "1");  // 2, 4, 6
+      member.put(key, "2");  // 3, 5, 7
+    }
+    member.flush();
+    ASSERT_EQ(revisions_in_map(member), (std::set<std::int64_t>{3, 5, 7}));
+    member.disk().damage(row.place.first, row.place.second, row.value ? &*row.value : nullptr);
+    const auto engine = engine::open_memory(member.disk(), kTables);
+    const auto opened = Store::open(*engine, member.clock());
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_EQ(opened.error(), (Error{ErrorCode::kCorrupt, row.error}));
+  }
+}
+
+TEST(LiveRecords, AWrongMapIsFound) {
+  struct Row {
+    const char* name;
+    std::uint64_t bits;  // of the map, in the place of 2, 4, 5 and 6
+    const char* error;
+  };
+  const Row rows[] = {
+      {"an older version, too", 0b0110'1100,
+       "table history, revisions 3 and 5: both are the newest version of one key"},
+      {"not the last record", 0b0011'1100, "table live, revision 6: the last one, and not named"},
+      {"one that is not there yet", 0b1111'0000'0000, "table live, revision 6: the last one, and not named"},
+      {"one past the last", 0b1'0111'0000, "table history, revision 8: missing, table live names it"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Member member;
+    member.put("a", "1");  // 2
+    member.put("b", "1");  // 3
+    member.put("c", "1");  // 4
+    member.put("b", "2");  // 5
+    member.put("d", "2");  // 6
+    member.flush();
+    LiveBlock block;
+    block.words[0] = row.bits;
+    ASSERT_EQ(block.count(), 4u);
+    const Bytes encoded = encode_live_block(0, block);
+    member.disk().damage("live", live_key(0), &encoded);
+    const auto engine = engine::open_memory(member.disk(), kTables);
+    const auto opened = Store::open(*engine, member.clock());
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_EQ(opened.error(), (Error{ErrorCode::kCorrupt, row.error}));
+  }
+}
+
+TEST(LiveRecords, AStoreOfAnOlderVersionGetsItsMapWithTheFirstBatch) {
+  Member member;
+  for (int version = 0; version < 3; ++version) {
+    for (const char* key : {"a", "b", "c"}) member.put(key, std::to_string(version));
+  }
+  member.erase("b");
+  member.flush();
+  const std::map<Bytes, Bytes> expected = {{"a", "2"}, {"c", "2"}};
+  const auto rows = rows_of(member, 2);
+  for (const bool by_slice : {false, true}) {
+    member.open(true);
+    EXPECT_EQ(contents(member), expected);
+    if (by_slice) {
+      ASSERT_TRUE(member->compact(2).has_value());
+      member.compact_slice();
+      member.commit_one();
+    } else {
+      member.flush();
+    }
+    EXPECT_EQ(rows_of(member, 2), rows) << "nothing was put, and yet the map is there";
+    ASSERT_TRUE((*(*member.engine().snapshot())->get(1, "live")).has_value());
+    member.open();
+    EXPECT_EQ(contents(member), expected);
+  }
+}
+
+TEST(LiveRecords, WhatAnOlderVersionWroteOnTopIsNotLost) {
+  Member member;
+  for (int number = 0; number < 5000; ++number) member.put(std::to_string(number % 10), "old");
+  member.flush();
+  const auto rows = rows_of(member, 2);
+  const Bytes mark((*(*member.engine().snapshot())->get(1, "live")).value());
+  for (int number = 0; number < 5000; ++number) member.put(std::to_string(number % 10), "new");
+  member.flush();
+  // Such a version leaves the table and the mark as they were.
+  engine::Batch batch;
+  for (const auto& [key, value] : rows_of(member, 2)) batch.erase(2, key);
+  for (const auto& [key, value] : rows) batch.put(2, key, SharedBytes(value));
+  batch.put(1, "live", SharedBytes(mark));
+  ASSERT_TRUE(member.engine().commit(batch).has_value());
+  member.open();
+  EXPECT_EQ(contents(member).size(), 10u);
+  for (const auto& [key, value] : contents(member)) EXPECT_EQ(value, "new");
+  member.flush();
+  expect_true_map(member);
+  member.open();
+  EXPECT_EQ(contents(member).size(), 10u);
+}
+
+/// A tombstone that a slice takes from the disk while newer versions of its key are in memory only, and then a crash.
+TEST(LiveRecords, ATombstoneGoesBeforeTheVersionOnTopOfItIsDurable) {
+  struct Row {
+    const char* name;
+    bool with_others;   // the tombstone's revision deletes and puts other keys, too
+    int versions;       // on top of it
+    bool crash_before;  // the versions are durable
+  };
+  const Row rows[] = {
+      {"one", false, 1, true},
+      {"one, durable", false, 1, false},
+      {"many", false, 50, true},
+      {"many, durable", false, 50, false},
+      {"among others", true, 1, true},
+      {"among others, durable", true, 1, false},
+      {"many among others", true, 7, true},
+      {"many among others, durable", true, 7, false},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Member member;
+    for (const char* key : {"a", "b"}) member.put(key, "1");  // 2, 3
+    {
+      WriteTxn txn = member->begin();  // 4
+      txn.erase("a");
+      if (row.with_others) {
+        txn.erase("b");
+        txn.put("c", "1");
+      }
+      txn.commit();
+    }
+    member.put("d", "1");  // 5
+    member.flush();
+    ASSERT_TRUE(member->compact(5).has_value());
+    for (int version = 0; version < row.versions; ++version) member.put("a", std::to_string(version));
+    EXPECT_EQ(member.compact_slice(), CompactionState::kIdle);
+    member.publish();
+    member.commit_one();  // the slice
+    expect_true_map(member);
+    if (!row.crash_before) {
+      member.commit_one();
+      expect_true_map(member);
+      member->check_invariants();
+    }
+    member.open();
+    std::map<Bytes, Bytes> expected = {{"d", "1"}};
+    expected.emplace(row.with_others ? "c" : "b", "1");
+    if (!row.crash_before) expected.emplace("a", std::to_string(row.versions - 1));
+    EXPECT_EQ(contents(member), expected);
+    member.put("a", "last");
+    member.put("c", "last");
+    member.flush();
+    expect_true_map(member);
+    member->check_invariants();
+  }
+}
+
+TEST(LiveRecords, OpenTellsWhichLiveKeysHaveADeadline) {
+  Member member;
+  const auto with_deadline = [](std::int64_t ns) { return PutOptions{.attributes = {.deadline = {.ns = ns}}}; };
+  member.put("a", "", with_deadline(1));
+  member.put("b", "", with_deadline(2));
+  member.put("c", "", with_deadline(3));
+  member.put("plain", "");
+  member.put("b", "no more");
+  member.erase("c");
+  {
+    WriteTxn txn = member->begin();
+    txn.put("d", "", with_deadline(4));
+    txn.put("e", "", with_deadline(5));
+    txn.commit();
+  }
+  member.put("e", "", with_deadline(6));  // d keeps the bit of that revision: the old e is met, and left out
+  member.flush();
+  for (const bool without_map : {false, true}) {
+    member.open(without_map);
+    std::map<Bytes, std::int64_t> seen;
+    for (const EntryRef& entry : member.deadlines) {
+      EXPECT_TRUE(seen.emplace(entry->key(), entry->attributes().deadline.ns).second) << entry->key();
+    }
+    EXPECT_EQ(seen, (std::map<Bytes, std::int64_t>{{"a", 1}, {"d", 4}, {"e", 6}}));
+    member.deadlines.clear();
+  }
+}
+
+/// Histories of many blocks, dense here and sparse there, loaded on several threads.
+class LiveHistories : public testing::TestWithParam<bool> {};
+
+INSTANTIATE_TEST_SUITE_P(Engines, LiveHistories, testing::Bool(),
+                         [](const auto& lmdb) { return lmdb.param ? "lmdb" : "memory"; });
+
+TEST_P(LiveHistories, AreReadAlikeOnAnyNumberOfThreads) {
+  Member member(StoreOptions{}.large_value_bytes, GetParam());
+  Rng rng(11);
+  const auto write = [&](int from, int count, std::uint64_t keys) {
+    for (int number = from; number < from + count; ++number) {
+      WriteTxn txn = member->begin();
+      for (std::uint64_t records = rng.chance(1, 20) ? 3 : 1; records-- > 0;) {
+        txn.put("/key/" + std::to_string(rng.below(keys)), std::to_string(number));
+      }
+      txn.commit();
+      if (number % 1000 == 0) member.flush();
+    }
+    member.flush();
+  };
+  write(0, 40'000, 40'000);
+  write(40'000, 60'000, 300);
+  write(100'000, 20'000, 40'000);
+  const std::map<Bytes, Bytes> expected = contents(member);
+  expect_true_map(member);
+  for (const bool compacted : {false, true}) {
+    if (compacted) {
+      ASSERT_TRUE(member->compact(90'000).has_value());
+      member.compact_all();
+      expect_true_map(member);
+    }
+    for (const unsigned threads : {1, 2, 5}) {
+      member.load_threads = threads;
+      member.open();
+      EXPECT_TRUE(contents(member) == expected) << threads;
+    }
+  }
+}
+
 // --- large values ---
 
 /// The value of `key`, however it is held.
@@ -949,6 +1328,7 @@ TEST_P(ModelTest, ReadsCompactionsAndCrashesAgreeWithTheModel) {
   const auto flush_queue = [&](std::size_t leave) {
     while (member.queued() > leave) {
       member.commit_one();
+      if (rng_.chance(1, 4)) expect_true_map(member);
       durable = std::move(queued.front());
       queued.pop_front();
     }
@@ -1016,7 +1396,8 @@ TEST_P(ModelTest, ReadsCompactionsAndCrashesAgreeWithTheModel) {
       if (views.size() > 3) views.erase(views.begin() + static_cast<std::ptrdiff_t>(rng_.below(views.size())));
     } else if (dice < 98) {
       views.clear();
-      member.open();
+      expect_true_map(member);
+      member.open(rng_.chance(1, 5));
       queued.clear();
       // A slice's batch may bring the schedule before the revision it names; no mark is past the current revision.
       durable.revision = std::max(durable.revision, durable.compacted);
@@ -1053,6 +1434,7 @@ TEST_P(ModelTest, ReadsCompactionsAndCrashesAgreeWithTheModel) {
   const std::vector<Bytes> records = records_on_disk(member);
   const auto tombstones = std::ranges::count_if(records, [](const Bytes& record) { return record.back() == 't'; });
   EXPECT_EQ(records.size() - static_cast<std::size_t>(tombstones), live);
+  expect_true_map(member);
   member.open();
   expect_same(member->view(), model, model.revision, true);
 }

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "mvcc/limbo.h"
+#include "mvcc/parallel.h"
 
 namespace etcd::mvcc {
 
@@ -695,22 +696,30 @@ const Entry* Tree::remove(BytesView key) {
   return removed;
 }
 
-void Tree::build(const std::vector<const Entry*>& sorted) {
+void Tree::build(const std::vector<const Entry*>& sorted, unsigned threads) {
   CHECK(root_ == nullptr, "the tree holds {} entries", entries_);
   entries_ = sorted.size();
-  std::vector<TreeNode*> level;
-  std::vector<const Separator*> separators;  // of each node of the level; the first has none
-  for (std::size_t from = 0; from < sorted.size(); from += kLeafFill) {
-    auto* leaf = make_node<TreeLeaf>(limbo_.nodes(), batch_);
-    leaf->count = static_cast<std::uint32_t>(std::min<std::size_t>(kLeafFill, sorted.size() - from));
-    for (std::uint32_t slot = 0; slot < leaf->count; ++slot) {
-      leaf->entries[slot] = sorted[from + slot];
-      if (!sorted[from + slot]->is_tombstone()) leaf->live |= std::uint64_t{1} << slot;
+  std::vector<TreeNode*> level((sorted.size() + kLeafFill - 1) / kLeafFill);
+  std::vector<const Separator*> separators(level.size());  // of each node of the level; the first has none
+  for (TreeNode*& leaf : level) leaf = make_node<TreeLeaf>(limbo_.nodes(), batch_);
+  run_on_threads(level.size() > 1 ? threads : 1, [&](unsigned thread) {
+    const Part part(level.size(), thread, level.size() > 1 ? threads : 1);
+    for (std::size_t place = part.begin; place < part.end; ++place) {
+      const std::size_t from = place * kLeafFill;
+      for (std::size_t ahead = from + kLeafFill; ahead < std::min(from + 2 * kLeafFill, sorted.size()); ++ahead) {
+        __builtin_prefetch(sorted[ahead]);
+        __builtin_prefetch(reinterpret_cast<const char*>(sorted[ahead]) + 64);
+      }
+      TreeLeaf& leaf = as_leaf(level[place]);
+      leaf.count = static_cast<std::uint32_t>(std::min<std::size_t>(kLeafFill, sorted.size() - from));
+      for (std::uint32_t slot = 0; slot < leaf.count; ++slot) {
+        leaf.entries[slot] = sorted[from + slot];
+        if (!sorted[from + slot]->is_tombstone()) leaf.live |= std::uint64_t{1} << slot;
+      }
+      refresh(leaf);
+      if (from > 0) separators[place] = separator_between(sorted[from - 1]->key(), sorted[from]->key());
     }
-    refresh(*leaf);
-    separators.push_back(from == 0 ? nullptr : separator_between(sorted[from - 1]->key(), sorted[from]->key()));
-    level.push_back(leaf);
-  }
+  });
   while (level.size() > 1) {
     std::vector<TreeNode*> above;
     std::vector<const Separator*> separators_above;

@@ -114,7 +114,7 @@ class Tree {
   void seal() { ++batch_; }
 
   /// Fills an empty tree; takes over one count of each. `sorted` is in strictly ascending key order.
-  void build(const std::vector<const Entry*>& sorted);
+  void build(const std::vector<const Entry*>& sorted, unsigned threads = 1);
 
   /// Order, heads, counts, depth, newest revisions. O(n).
   void check_invariants() const;

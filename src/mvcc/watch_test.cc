@@ -16,7 +16,7 @@
 namespace etcd::mvcc {
 namespace {
 
-const std::vector<std::string> kTables = {std::string(kHistoryTable), std::string(kMetaTable)};
+const std::vector<std::string> kTables = {std::string(kHistoryTable), std::string(kMetaTable), std::string(kLiveTable)};
 
 struct Seen {
   Revision revision;

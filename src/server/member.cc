@@ -198,6 +198,7 @@ Result<void> Member::open_replica() {
   options.wal_files_max = options_.max_wals;
   options.wal.unsafe_no_fsync = options_.unsafe_no_fsync;
   options.metrics = &metrics_.replica_metrics;
+  options.applier.load_threads = std::clamp(std::thread::hardware_concurrency(), 1U, 4U);
   options.applier.stats = &store_stats_;
   options.applier.slow_apply = options_.warning_apply_duration;
   options.applier.metrics = &metrics_.apply_metrics;

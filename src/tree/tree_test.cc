@@ -21,7 +21,7 @@ using mvcc::Action;
 class Tree : public testing::TestWithParam<bool> {
  protected:
   Tree()
-      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc"})),
+      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc", "live"})),
         store_(mvcc::Store::open(*engine_, clock_, options()).value()) {}
 
   static mvcc::StoreOptions options() {

@@ -26,7 +26,7 @@ namespace {
 class Walking : public testing::Test {
  protected:
   Walking()
-      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc"})),
+      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc", "live"})),
         store_(mvcc::Store::open(*engine_, clock_, {.large_value_bytes = 20}).value()) {}
 
   /// A v3 client's put or delete, published; the model of what there is follows it.

@@ -18,7 +18,7 @@ using etcdv2pb::Command;
 class WatchStory : public testing::TestWithParam<bool> {
  protected:
   WatchStory()
-      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc"})),
+      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc", "live"})),
         store_(mvcc::Store::open(*engine_, clock_, options()).value()) {}
 
   static mvcc::StoreOptions options() {

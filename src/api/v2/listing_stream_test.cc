@@ -105,7 +105,7 @@ class FakeExchange final : public net::Exchange {
 class Listings : public testing::Test {
  protected:
   Listings()
-      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc"})),
+      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc", "live"})),
         store_(mvcc::Store::open(*engine_, scheduler_.clock()).value()) {}
 
   void put(const Bytes& key, const Bytes& value) {

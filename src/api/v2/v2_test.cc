@@ -146,7 +146,7 @@ TEST(Json, ARefusalLeavesAnEmptyCauseOut) {
 
 TEST(Json, AListingOpensAndClosesItsDirectories) {
   engine::MemoryDisk disk;
-  const auto engine = engine::open_memory(disk, std::vector<std::string>{"history", "mvcc"});
+  const auto engine = engine::open_memory(disk, std::vector<std::string>{"history", "mvcc", "live"});
   const io::RealClock clock{};
   const auto store = mvcc::Store::open(*engine, clock).value();
   const mvcc::View view = store->view();

@@ -74,7 +74,7 @@ TEST(JsonBody, AConfigTakesTheNumbersThatItKnows) {
 class Views : public testing::Test {
  protected:
   Views()
-      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc"})),
+      : engine_(engine::open_memory(disk_, std::vector<std::string>{"history", "mvcc", "live"})),
         store_(mvcc::Store::open(*engine_, clock_).value()) {
     membership_.members[1] = {.id = 1, .name = "one", .peer_urls = {"http://a:7001"}, .client_urls = {"http://a:4001"}};
     membership_.members[0x2a] = {.id = 0x2a, .name = "one", .peer_urls = {"http://b:1"}, .client_urls = {}};
