@@ -1,13 +1,10 @@
 #include "net/server.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <array>
 #include <boost/asio/basic_socket_acceptor.hpp>
@@ -19,14 +16,13 @@
 #include <cstring>
 #include <latch>
 #include <mutex>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 
 #include "base/check.h"
 #include "io/clock.h"
-#include "net/ascii.h"
 #include "net/protocol.h"
+#include "net/socket.h"
 
 namespace etcd::net {
 namespace {
@@ -38,61 +34,9 @@ using AsioError = boost::system::error_code;
 
 constexpr std::size_t kScratchBytes = 64 * 1024;
 constexpr std::size_t kPiecesPerSend = 16;
-constexpr int kSendsPerEvent = 8;      // then other connections get their turn
-constexpr int kAcceptsPerEvent = 16;   // likewise
-constexpr int kBacklog = 4096;         // the kernel cuts it to net.core.somaxconn
-constexpr int kKeepAliveSeconds = 15;  // Go's, for a peer whose machine is gone
-
-/// A file descriptor that is closed unless released.
-class Descriptor {
- public:
-  explicit Descriptor(int value = -1) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(Descriptor&& other) noexcept : value_(other.release()) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(value_, other.value_);
-    return *this;
-  }
-  [[nodiscard]] int get() const { return value_; }
-  [[nodiscard]] int release() { return std::exchange(value_, -1); }
-
- private:
-  int value_;
-};
-
-/// The operating system's words, as Go has them: they begin in lower case.
-std::string words_of(int failure) {
-  std::string words = std::error_code(failure, std::generic_category()).message();
-  if (!words.empty()) words.front() = ascii_lower(words.front());
-  return words;
-}
-
-/// "127.0.0.1:2379", "[::1]:2379"; an IPv4 address that came in IPv6's clothes is shown as IPv4.
-std::string text_of(const sockaddr_storage& address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address.ss_family == AF_INET) {
-    sockaddr_in four{};
-    std::memcpy(&four, &address, sizeof(four));
-    ::inet_ntop(AF_INET, &four.sin_addr, text.data(), text.size());
-    return fmt::format("{}:{}", text.data(), ntohs(four.sin_port));
-  }
-  if (address.ss_family != AF_INET6) return {};
-  sockaddr_in6 six{};
-  std::memcpy(&six, &address, sizeof(six));
-  if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) {
-    ::inet_ntop(AF_INET, &six.sin6_addr.s6_addr[12], text.data(), text.size());
-    return fmt::format("{}:{}", text.data(), ntohs(six.sin6_port));
-  }
-  ::inet_ntop(AF_INET6, &six.sin6_addr, text.data(), text.size());
-  return fmt::format("[{}]:{}", text.data(), ntohs(six.sin6_port));
-}
-
-void set_option(int descriptor, int level, int name, int value) {
-  // What these options ask for is a favour; a connection without them works.
-  static_cast<void>(::setsockopt(descriptor, level, name, &value, sizeof(value)));
-}
+constexpr int kSendsPerEvent = 8;     // then other connections get their turn
+constexpr int kAcceptsPerEvent = 16;  // likewise
+constexpr int kBacklog = 4096;        // the kernel cuts it to net.core.somaxconn
 
 struct BoundSocket {
   Descriptor descriptor;
@@ -611,10 +555,7 @@ void ServerCore::accept_some(Listener& listener) {
       });
       return;
     }
-    set_option(descriptor.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(descriptor.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(descriptor.get(), IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveSeconds);
-    set_option(descriptor.get(), IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveSeconds);
+    set_connection_options(descriptor.get());
     LoopShare& share = *shares[next_share_++ % shares.size()];
     share.loop.post([core = shared_from_this(), &share, place = std::move(place), descriptor = std::move(descriptor),
                      is_v6 = address.ss_family == AF_INET6, remote = text_of(address)]() mutable {
