@@ -17,6 +17,7 @@ import time
 import unittest
 
 from tests.harness import Connection, ServerTestCase
+from tests.harness.usage import MEGABYTE, rss_anon
 from tests.harness.v2 import Keys, wait_until
 
 WATCHERS = 10_000
@@ -26,7 +27,6 @@ HISTORY = 100  # events before the first watcher
 EVENTS = 100  # while all watch
 BATCH = 500  # watchers that are made between two writes
 DEADLINE_S = 120.0  # of everything that is waited for
-MEGABYTE = 1 << 20
 
 HEAD_END = b"\r\n\r\n"
 STATUS = re.compile(rb"HTTP/1\.1 200 ")
@@ -38,12 +38,6 @@ def raise_file_limit():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def rss_anon(pid):
-    """The bytes of memory of its own that a process has in use."""
-    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        return int(re.search(r"^RssAnon:\s*(\d+) kB$", file.read(), re.MULTILINE)[1]) * 1024
 
 
 class Watcher:

@@ -1,4 +1,5 @@
 """Tests of the harness itself: the HTTP client's framing, and that the ledger notices every kind of loss."""
+import contextlib
 import socket
 import threading
 import time
@@ -63,6 +64,26 @@ class ConnectionTest(unittest.TestCase):
                 ((b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",), True, ProtocolError)):
             with self.subTest(pieces=pieces), self.assertRaises(failure):
                 self.answer(*pieces, close=close, timeout=0.2)
+
+    def test_a_timeout_within_a_chunk_loses_nothing(self):
+        """Whatever has come when the time is over, reading can go on."""
+        data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n2\r\nef\r\n0\r\n\r\n"
+        client, server = socket.socketpair()
+        self.addCleanup(server.close)
+        with mock.patch("socket.create_connection", return_value=client), \
+                mock.patch.object(socket.socket, "setsockopt"):
+            connection = Connection("pair", 1)
+        self.addCleanup(connection.close)
+        place = data.index(b"4\r\n")
+        server.sendall(data[:place])
+        response, body = connection.read_head(time.monotonic() + 5), b""
+        for byte in data[place:]:
+            with contextlib.suppress(TimedOut):
+                body += connection.read_piece(response, time.monotonic() + 0.001)
+            server.sendall(bytes([byte]))
+        while piece := connection.read_piece(response, time.monotonic() + 5):
+            body += piece
+        self.assertEqual(body, b"abcdef")
 
     def test_keep_alive(self):
         self.assertTrue(self.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").keeps_alive)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 DEFAULT_TIMEOUT_S = 10.0
 HEAD_BYTES_MAX = 1 << 20
+TRAILERS = -1  # in place of a chunk's bytes: the last chunk has been seen
 
 
 class HttpFailure(Exception):
@@ -173,26 +174,30 @@ class Connection:
             return self._take(len(self._buffer))
 
     def _read_chunk(self, response, deadline):
+        """What is left of a chunk is counted in the response, so that nothing is lost when the time is over."""
         kind, left = response._framing
-        if left == -1:  # the last chunk has been seen
-            return b""
         if left == 0:
             line = self.read_until(b"\r\n", deadline, 1024).split(b";")[0].strip()
             try:
-                left = int(line, 16)
+                left = int(line, 16) or TRAILERS
             except ValueError as error:
                 raise ProtocolError(f"bad chunk size {line!r}") from error
-            if left == 0:
-                while self.read_until(b"\r\n", deadline, HEAD_BYTES_MAX) != b"":
-                    pass  # trailers
-                response._framing = (kind, -1)
-                return b""
-        self._fill_some(deadline)
-        piece = self._take(min(left, len(self._buffer)))
-        left -= len(piece)
-        if left == 0 and self._take_exactly(2, deadline) != b"\r\n":
+            response._framing = (kind, left)
+        if left == TRAILERS:
+            while self.read_until(b"\r\n", deadline, HEAD_BYTES_MAX) != b"":
+                pass
+            response._framing = ("none", 0)
+            return b""
+        # The last byte is taken together with what ends the chunk.
+        while len(self._buffer) < left + 2:
+            if count := min(len(self._buffer), left - 1):
+                response._framing = (kind, left - count)
+                return self._take(count)
+            self._fill(deadline)
+        piece = self._take(left)
+        if self._take(2) != b"\r\n":
             raise ProtocolError("a chunk does not end with CRLF")
-        response._framing = (kind, left)
+        response._framing = (kind, 0)
         return piece
 
     # The buffer of bytes that came and have not been used yet.
@@ -201,11 +206,6 @@ class Connection:
         piece = bytes(self._buffer[:count])
         del self._buffer[:count]
         return piece
-
-    def _take_exactly(self, count, deadline):
-        while len(self._buffer) < count:
-            self._fill(deadline)
-        return self._take(count)
 
     def read_until(self, mark, deadline, limit):
         start = 0
