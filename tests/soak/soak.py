@@ -2,7 +2,7 @@
 """Endurance: one real member under mixed load, sampled every few seconds; what it takes must stay flat.
 
     ./dev soak                                      an hour
-    ./dev soak --minutes 0.75                       the short form, which is a test
+    ./dev soak --minutes 0.75                       the short form
     ./dev soak --markdown docs/benchmarks.md        also writes the table into that page, and soak.svg beside it
 
 The load is in load.py, the rules are in judge.py. Exit code: 0 when every verdict is `ok`, 1 when not, 2 when nothing
