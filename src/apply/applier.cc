@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "apply/metrics.h"
+#include "apply/no_space.h"
 #include "apply/tables.h"
 #include "base/check.h"
 #include "codec/proto/raft.pb.h"
@@ -17,7 +18,6 @@ namespace etcd::apply {
 namespace {
 
 constexpr BytesView kAppliedKey = "applied";
-constexpr const char* kNoSpaceText = "etcdserver: mvcc: database space exceeded";  // upstream's, which clients know
 
 Bytes encode_applied(Index index, Term term) {
   Bytes out;
@@ -35,12 +35,6 @@ Operation operation_of(etcdv2pb::Command::Verb verb) {
     case Command::EXPIRE: return Operation::kSync;
     default: return Operation::kPut;
   }
-}
-
-/// Whether a command needs room: all but deletes and expiries.
-bool adds(etcdv2pb::Command::Verb verb) {
-  using etcdv2pb::Command;
-  return verb != Command::DELETE && verb != Command::COMPARE_AND_DELETE && verb != Command::EXPIRE;
 }
 
 std::string entry_name(const CommittedEntry& entry) {
@@ -146,9 +140,9 @@ Result<void> Applier::apply_tree_command(const CommittedEntry& entry, const etcd
   if (!etcdv2pb::Command::Verb_IsValid(command.verb()) || !tree::is_clean(command.path())) {
     return failure(ErrorCode::kUnimplemented, fmt::format("{}: unknown v2 command", entry_name(entry)));
   }
-  if (alarms_->active(members::AlarmType::kNoSpace) && adds(command.verb())) {
+  if (alarms_->active(members::AlarmType::kNoSpace) && needs_room(command.verb())) {
     measure(operation_of(command.verb()), false);
-    outcome.result = Error{ErrorCode::kNoSpace, kNoSpaceText};
+    outcome.result = no_space();
     return {};
   }
   mvcc::WriteTxn txn = store_->begin();

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "apply/no_space.h"
 #include "codec/proto/raft_internal.pb.h"
 #include "members/id.h"
 #include "service/metrics.h"
@@ -20,9 +21,6 @@ Error timed_out() {
 Error stopped() {
   return {ErrorCode::kStopped, "etcdserver: server stopped"};
 }
-Error no_space() {
-  return {ErrorCode::kNoSpace, "etcdserver: mvcc: database space exceeded"};
-}
 Error too_many() {
   return {ErrorCode::kTooManyRequests, "etcdserver: too many requests"};
 }
@@ -36,13 +34,6 @@ constexpr Duration kExpiryInterval = 250ms;  // how far past its time-out a requ
 bool makes_too_much(const etcdv2pb::Command& command) {
   constexpr std::uint64_t kMarkerBytesMax = 16 << 20;
   return tree::depth_of(command.path()) * std::uint64_t{command.path().size()} / 2 > kMarkerBytesMax;
-}
-
-/// Whether a command needs room: all but deletes and expiries.
-bool adds(const etcdv2pb::Command& command) {
-  using etcdv2pb::Command;
-  return command.verb() != Command::DELETE && command.verb() != Command::COMPARE_AND_DELETE &&
-         command.verb() != Command::EXPIRE;
 }
 
 /// For commands whose being applied is all there is to know.
@@ -139,8 +130,9 @@ void Service::write(const etcdv2pb::Command& command, io::Executor& loop,
                     std::move_only_function<void(Result<Written>)> done) {
   std::optional<Error> refused;
   if (makes_too_much(command)) refused = too_large();
-  if (adds(command) && options_.full && options_.full()) refused = no_space();
-  if (adds(command) && store_.tail_bytes() > options_.tail_bytes_max) refused = too_many();
+  const bool needs_room = apply::needs_room(command.verb());
+  if (needs_room && options_.full && options_.full()) refused = apply::no_space();
+  if (needs_room && store_.tail_bytes() > options_.tail_bytes_max) refused = too_many();
   if (refused) {
     loop.post(
         [done = std::move(done), error = *std::move(refused)]() mutable { done(std::unexpected(std::move(error))); });
